@@ -1,0 +1,95 @@
+"""What the worker itself found out about a result, in a checkout that the agent never touched."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from agentvine.domain.base import Line, Model, Moment, Text
+from agentvine.domain.execution import Count, Seconds, Usage
+from agentvine.domain.ids import ExecutionId, TaskId
+from agentvine.domain.repository import Sha
+from agentvine.domain.worker_types import TaskType
+
+
+class CheckOutcome(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not_applicable"
+    UNKNOWN = "unknown"
+
+
+class Check(Model):
+    """One named question about a result, and its answer. `why` is never empty unless it passed."""
+
+    name: Line
+    outcome: CheckOutcome
+    why: Text = ""
+    seconds: Seconds = 0.0
+
+
+class CommandRecord(Model):
+    """A command that the worker ran to find out."""
+
+    argv: tuple[str, ...]
+    where: str = Field(pattern="^(base|result|workspace)$")
+    exit_code: int
+    seconds: Seconds
+    output_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    output_tail: Text = ""
+
+
+class TestSummary(Model):
+    """How a test run went. `counted` is False where the runner gave an exit code but no structured result."""
+
+    __test__ = False  # keeps pytest from collecting it
+
+    total: Count = 0
+    passed: Count = 0
+    failed: Count = 0
+    skipped: Count = 0
+    counted: bool = True
+    failing: Annotated[tuple[str, ...], Field(max_length=200)] = ()
+    """Names of failing tests, as the runner gives them, at most 200."""
+
+
+class Finding(Model):
+    """One remark of a review."""
+
+    file: Line
+    line: int = Field(ge=1)
+    severity: str = Field(pattern="^(info|low|medium|high|critical)$")
+    title: Line
+    why: Text
+    fix: Text = ""
+
+
+class Evidence(Model):
+    """The record that goes with a delivery, or with its refusal."""
+
+    schema_version: int = 1
+    execution_id: ExecutionId
+    task_id: TaskId
+    type: TaskType
+    made_at: Moment
+    base_sha: Sha
+    head_sha: Sha | None
+    checks: tuple[Check, ...]
+    commands: tuple[CommandRecord, ...] = ()
+    tests_before: TestSummary | None = None
+    tests_after: TestSummary | None = None
+    files_changed: Count = 0
+    lines_added: Count = 0
+    lines_removed: Count = 0
+    findings: tuple[Finding, ...] = ()
+    usage: Usage = Usage()
+    repairs: Count = 0
+    sandbox: Line = "none"
+    """How the agent and the repository's commands were confined."""
+    not_checked: tuple[str, ...] = ()
+    """What a reader might think was checked, and was not."""
+
+    @property
+    def passed(self) -> bool:
+        """True if no check failed and none is unknown."""
+        return all(check.outcome in {CheckOutcome.PASSED, CheckOutcome.NOT_APPLICABLE} for check in self.checks)

@@ -1,0 +1,57 @@
+"""What goes over the broker: one doorbell, one stream of requests, one stream of responses for each worker.
+
+None of it is truth. A server that hears a ring looks at the store; a message is checked against the store before it is
+acted on; everything sent here can be lost and is then found again at a slow fallback pace.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from agentvine.domain.base import Model
+from agentvine.domain.ids import ExecutionId, RequestId, WorkerId, WorkOrderId
+from agentvine.domain.request import ControllerResponse
+from agentvine.domain.worker_types import TaskType
+from agentvine.wire.messages import NewRequest
+
+DOORBELL = "agentvine:doorbell"
+WORKER_REQUESTS = "agentvine:worker_requests"
+CONTROLLER_GROUP = "controller"
+RESPONSES_EXPIRE_SECONDS = 24 * 3600
+STREAM_LENGTH = 10_000
+"""About how many entries a stream keeps; older ones are found in the store."""
+
+
+def controller_responses(worker_id: WorkerId) -> str:
+    """The stream of responses for one worker."""
+    return f"agentvine:controller_responses:{worker_id}"
+
+
+class Ring(Model):
+    """Something that somebody may wait for has happened."""
+
+    kind: Literal["claimable", "cancelled", "event", "response", "drain"]
+    type: TaskType | None = None
+    """claimable: of which type."""
+    count: int = Field(default=1, ge=1)
+    """claimable: how many orders."""
+    work_order_id: WorkOrderId | None = None
+    worker_id: WorkerId | None = None
+    request_id: RequestId | None = None
+    sender: str = ""
+    """Which server process rang, so that it can pass over its own ring."""
+
+
+class RequestMessage(Model):
+    """A request on its way to the controller."""
+
+    worker_id: WorkerId
+    execution_id: ExecutionId
+    request: NewRequest
+
+
+class ResponseMessage(Model):
+    """A response on its way to the worker that waits for it."""
+
+    request_id: RequestId
+    response: ControllerResponse

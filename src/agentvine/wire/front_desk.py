@@ -1,0 +1,106 @@
+"""The contract between people (and their programs) and the server. Server and client implement it alike."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from agentvine.domain.event import Event
+from agentvine.domain.evidence import Evidence
+from agentvine.domain.execution import Execution
+from agentvine.domain.key import Key
+from agentvine.domain.request import RequestStatus, WorkerRequest
+from agentvine.domain.task import NewTask, Task
+from agentvine.domain.work_order import OrderStatus, WorkOrder
+from agentvine.domain.worker import Worker
+from agentvine.wire import messages as m
+
+
+class FrontDesk(Protocol):
+    """Bound to one key. Every method may raise `Unauthenticated`, `Forbidden`, `Unavailable`; whatever takes an id,
+    `NotFound`. Listings are newest first, in pages of at most `limit` (1 to 200) items."""
+
+    async def submit(self, task: NewTask, idempotency_key: str | None = None) -> Task:
+        """Accept a task. With a key used before, the same body gets the same task, another `IdempotencyMismatch`.
+
+        Raises `InvalidInput` if a needed task does not exist, `DependencyCycle`, `Forbidden` if the key's scope does.
+        """
+        ...
+
+    async def task(self, task_id: str) -> m.TaskDetail: ...
+
+    async def tasks(
+        self, which: m.TaskFilter = m.TaskFilter(), cursor: str | None = None, limit: int = 50
+    ) -> m.Page[Task]: ...
+
+    async def cancel(self, task_id: str) -> WorkOrder:
+        """End a live order. Cancelling a cancelled one changes nothing; raises `Conflict` if it ended otherwise."""
+        ...
+
+    async def retry(self, task_id: str) -> WorkOrder:
+        """Reopen a failed order. Raises `Conflict` for any other."""
+        ...
+
+    async def work_order(self, work_order_id: str) -> WorkOrder: ...
+
+    async def work_orders(
+        self, status: OrderStatus | None = None, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[WorkOrder]: ...
+
+    async def cancel_order(self, work_order_id: str) -> WorkOrder:
+        """As `cancel`, by the order's id."""
+        ...
+
+    async def requeue(self, work_order_id: str) -> WorkOrder:
+        """As `retry`, by the order's id."""
+        ...
+
+    async def execution(self, execution_id: str) -> Execution: ...
+
+    async def transcript(self, execution_id: str, after: int = 0, wait_seconds: float = 0.0) -> m.TranscriptPage:
+        """As in the worker's contract."""
+        ...
+
+    async def diff(self, execution_id: str) -> str:
+        """The result as a unified diff. Raises `NotFound` if there is no result yet."""
+        ...
+
+    async def evidence(self, execution_id: str) -> Evidence:
+        """Raises `NotFound` if none was recorded."""
+        ...
+
+    async def requests(
+        self, status: RequestStatus | None = RequestStatus.OPEN, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[WorkerRequest]:
+        """Oldest first: who waits longest is served first."""
+        ...
+
+    async def request(self, request_id: str) -> WorkerRequest: ...
+
+    async def respond(self, request_id: str, reply: m.Reply) -> WorkerRequest:
+        """Answer. The first answer wins: the same one again is harmless, another raises `AlreadyAnswered`."""
+        ...
+
+    async def workers(self) -> tuple[Worker, ...]: ...
+
+    async def worker(self, worker_id: str) -> Worker: ...
+
+    async def drain_worker(self, worker_id: str) -> Worker:
+        """Let it finish what it does and leave."""
+        ...
+
+    async def queue(self) -> m.QueueReport: ...
+
+    def events(self, after: int | None = None, task_id: str | None = None) -> AsyncIterator[Event]:
+        """Events above number `after` (None: from now on), then each new one, without end."""
+        ...
+
+    async def keys(self) -> tuple[Key, ...]: ...
+
+    async def create_key(self, new: m.NewKey) -> m.CreatedKey: ...
+
+    async def revoke_key(self, key_id: str) -> Key:
+        """From now on it opens nothing. Revoking it again changes nothing."""
+        ...
+
+    async def who_am_i(self) -> m.WhoAmI: ...
+
+    async def health(self) -> m.Health: ...

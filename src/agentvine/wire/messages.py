@@ -1,0 +1,291 @@
+"""What is said over the wire. Domain types travel as they are; here is what goes around them."""
+
+from enum import StrEnum
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import Field, JsonValue
+
+from agentvine.domain.base import Line, Model, Moment, Strict, Text
+from agentvine.domain.evidence import Evidence
+from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
+from agentvine.domain.ids import ExecutionId, RequestId, WorkerId, WorkOrderId
+from agentvine.domain.key import Key, Scope
+from agentvine.domain.repository import Sha
+from agentvine.domain.request import RequestKind, WorkerRequest
+from agentvine.domain.retry import Failure
+from agentvine.domain.task import QUEUES, QueueName, Specialization, Task
+from agentvine.domain.work_order import Lease, OrderStatus, WorkOrder
+from agentvine.domain.worker import Metrics, Worker, WorkerStatus
+from agentvine.domain.worker_types import WorkerType
+
+Item = TypeVar("Item")
+Token = Annotated[int, Field(ge=1, le=2**53)]
+LONGEST_WAIT = 60.0
+"""Seconds a long poll may ask for."""
+LARGEST_BODY = 8 * 1024 * 1024
+"""Bytes of a JSON body. A transcript batch is kept below a quarter of it."""
+LARGEST_ARTIFACT = 256 * 1024 * 1024
+"""Bytes of one stored artifact."""
+
+
+# ── a worker's life ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class WorkerConfiguration(Model):
+    """What the server needs to know of how a worker is set up."""
+
+    max_concurrent_tasks: Annotated[int, Field(ge=1, le=1000)] = 1
+    queue_names: Annotated[tuple[QueueName, ...], Field(min_length=1, max_length=20)] = QUEUES
+    specializations: Annotated[tuple[Specialization, ...], Field(max_length=50)] = ()
+    tools: Annotated[tuple[Line, ...], Field(max_length=50)] = ()
+
+
+class Registration(Model):
+    """A worker presents itself. An id that registers again says that its earlier process is gone, with its leases."""
+
+    id: WorkerId
+    name: Line
+    worker_type: WorkerType
+    version: Line
+    host: Line = "unknown"
+    config: WorkerConfiguration = WorkerConfiguration()
+
+
+class Registered(Model):
+    worker: Worker
+    server_version: Line
+    lease_seconds: float
+    """How long a lease lasts; renew at a third of it, fence yourself at two thirds without an acknowledgement."""
+
+
+class Heartbeat(Model):
+    status: WorkerStatus
+    current_tasks: Annotated[tuple[WorkOrderId, ...], Field(max_length=1000)] = ()
+    metrics: Metrics = Metrics()
+    note: Annotated[str, Field(max_length=2000)] | None = None
+
+
+class Command(Model):
+    """Something that the server wants of the worker."""
+
+    kind: Literal["drain", "cancel", "register"]
+    """register: the server does not know this worker (any more)."""
+    work_order_id: WorkOrderId | None = None
+
+
+class HeartbeatReply(Model):
+    commands: tuple[Command, ...] = ()
+
+
+# ── work ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ClaimRequest(Model):
+    """Asks for an order. `execution_id` is made by the worker: the same one asked for twice gets the same order."""
+
+    worker_id: WorkerId
+    execution_id: ExecutionId
+    queue_names: Annotated[tuple[QueueName, ...], Field(min_length=1, max_length=20)] = QUEUES
+    wait_seconds: Annotated[float, Field(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 0.0
+
+
+class Earlier(Model):
+    """What an earlier execution of the order left behind, so that this one does not begin again."""
+
+    execution: Execution
+    verified: bool = False
+    """Its result is stored and passed verification: only the delivery remains."""
+    request: WorkerRequest | None = None
+    """The request for which it was parked, with its response if there is one."""
+
+
+class Claimed(Model):
+    """An order, and all that is needed to work on it."""
+
+    order: WorkOrder
+    task: Task
+    lease: Lease
+    lease_seconds: float
+    budget_left_usd: float
+    earlier: Earlier | None = None
+
+
+class LeaseRef(Model):
+    work_order_id: WorkOrderId
+    token: Token
+
+
+class Renewal(Model):
+    worker_id: WorkerId
+    leases: Annotated[tuple[LeaseRef, ...], Field(min_length=1, max_length=1000)]
+
+
+class RenewedLease(Model):
+    work_order_id: WorkOrderId
+    status: Literal["renewed", "lost", "cancelled"]
+    expires_at: Moment | None = None
+
+
+class RenewalReply(Model):
+    leases: tuple[RenewedLease, ...]
+
+
+class Held(Model):
+    """Base of all that only the holder of the lease may say. A stale token gets `LeaseLost` and changes nothing."""
+
+    token: Token
+
+
+class PhaseReport(Held):
+    """Progress. What is None stays as it was; usage is the total of this execution so far."""
+
+    phase: Phase
+    base_sha: Sha | None = None
+    session_id: Annotated[str, Field(max_length=100)] | None = None
+    usage: Usage | None = None
+
+
+class TranscriptBatch(Held):
+    """Entries of Claude's transcript, as it writes them. `first` numbers the first; sent again, it changes nothing."""
+
+    first: Count
+    entries: Annotated[tuple[dict[str, JsonValue], ...], Field(min_length=1, max_length=1000)]
+
+
+class TranscriptPage(Model):
+    entries: tuple[dict[str, JsonValue], ...]
+    next: Count
+    """Where to go on reading."""
+    over: bool
+    """True when the execution has ended and nothing follows."""
+
+
+class EvidenceReport(Held):
+    evidence: Evidence
+    head_sha: Sha | None = None
+
+
+class DeliveryIntent(Held):
+    delivery: Delivery
+
+
+class Completion(Held):
+    delivery: Delivery
+    usage: Usage
+    summary: Text = ""
+    """Claude's last message."""
+
+
+class FailureReport(Held):
+    failure: Failure
+    usage: Usage = Usage()
+
+
+class Surrender(Held):
+    """The order is given back unharmed."""
+
+    usage: Usage = Usage()
+    why: Line = "drained"
+
+
+class NewRequest(Held):
+    """A request as the worker sends it; the server adds the rest."""
+
+    id: RequestId
+    kind: RequestKind
+    message: Text
+    context: Text = ""
+    options: Annotated[tuple[Line, ...], Field(max_length=20)] = ()
+    expires_in_seconds: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = 3 * 86_400
+
+
+class Parking(Held):
+    """Stop here until `request` is answered: no slot, no lease, no process until then."""
+
+    request: NewRequest
+    usage: Usage = Usage()
+
+
+# ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Reply(Strict):
+    """A person's answer to a request."""
+
+    verdict: Literal["answer", "approved", "denied"]
+    message: Text = ""
+
+
+class Page(Model, Generic[Item]):
+    """A part of a listing. `next_cursor` is opaque; None: that was all."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None = None
+
+
+class TaskDetail(Model):
+    """A task and what became of it."""
+
+    task: Task
+    order: WorkOrder
+    executions: tuple[Execution, ...] = ()
+    requests: tuple[WorkerRequest, ...] = ()
+    summary: str = ""
+
+
+class TaskFilter(Model):
+    status: str | None = None
+    type: WorkerType | None = None
+    repository: str | None = None
+
+
+class QueueLine(Model):
+    """One queue and type."""
+
+    queue: str
+    type: WorkerType
+    pending: int = 0
+    blocked: int = 0
+    delayed: int = 0
+    """Pending, but `not_before` lies ahead."""
+    running: int = 0
+    waiting: int = 0
+    oldest_pending_seconds: float | None = None
+
+
+class QueueReport(Model):
+    lines: tuple[QueueLine, ...]
+    totals: dict[OrderStatus, int]
+    dead_letters: tuple[WorkOrder, ...] = ()
+    """The latest failed orders, at most 100."""
+
+
+class NewKey(Strict):
+    name: Line
+    scope: Scope
+    expires_in_seconds: Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)] | None = None
+
+
+class CreatedKey(Model):
+    key: Key
+    secret: str
+    """Shown this once; the server keeps only its digest."""
+
+
+class WhoAmI(Model):
+    key: Key
+
+
+class Health(Model):
+    """`degraded` names what is missing and does not stop the work, such as the broker."""
+
+    status: Literal["ok", "degraded", "down"]
+    version: Line
+    degraded: dict[str, str] = {}
+
+
+class EventStreamStart(StrEnum):
+    """Where a stream of events begins when no Last-Event-ID is given."""
+
+    NOW = "now"
+    BEGINNING = "beginning"

@@ -1,0 +1,91 @@
+"""Every route, once: server, client and the scope matrix read the same table."""
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from urllib.parse import quote
+
+from agentvine.domain.key import Role
+
+BASE = "/api/v1"
+
+_WORKER = frozenset({Role.WORKER})
+_LOOK = frozenset({Role.ADMIN, Role.MEMBER, Role.VIEWER})
+_ACT = frozenset({Role.ADMIN, Role.MEMBER})
+_ADMIN = frozenset({Role.ADMIN})
+_ALL = frozenset(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` is below `BASE` and in FastAPI's notation; `roles` may call it (empty: anybody, without a key)."""
+
+    method: str
+    path: str
+    roles: frozenset[Role] = field(default_factory=frozenset)
+
+    @property
+    def full(self) -> str:
+        return BASE + self.path
+
+    def url(self, **ids: str) -> str:
+        """The path with its parameters filled in, each as one path segment."""
+        return BASE + self.path.format_map(
+            MappingProxyType({name: quote(value, safe="") for name, value in ids.items()})
+        )
+
+
+REGISTER = Route("POST", "/workers", _WORKER)
+HEARTBEAT = Route("POST", "/workers/{worker_id}/heartbeat", _WORKER)
+DEREGISTER = Route("DELETE", "/workers/{worker_id}", _WORKER | _ADMIN)
+WORKERS = Route("GET", "/workers", _LOOK)
+WORKER = Route("GET", "/workers/{worker_id}", _LOOK)
+DRAIN_WORKER = Route("POST", "/workers/{worker_id}/drain", _ADMIN)
+
+CLAIM = Route("POST", "/queue/claim", _WORKER)
+RENEW = Route("POST", "/queue/renew", _WORKER)
+RELEASE = Route("POST", "/work-orders/{work_order_id}/release", _WORKER)
+QUEUE = Route("GET", "/queue", _LOOK)
+
+START = Route("POST", "/work-orders/{work_order_id}/start", _WORKER)
+PARK = Route("POST", "/work-orders/{work_order_id}/park", _WORKER)
+DELIVER = Route("POST", "/work-orders/{work_order_id}/deliver", _WORKER)
+COMPLETE = Route("POST", "/work-orders/{work_order_id}/complete", _WORKER)
+FAIL = Route("POST", "/work-orders/{work_order_id}/fail", _WORKER)
+WORK_ORDERS = Route("GET", "/work-orders", _LOOK)
+WORK_ORDER = Route("GET", "/work-orders/{work_order_id}", _LOOK)
+CANCEL_ORDER = Route("POST", "/work-orders/{work_order_id}/cancel", _ACT)
+REQUEUE = Route("POST", "/work-orders/{work_order_id}/requeue", _ACT)
+
+PHASE = Route("POST", "/executions/{execution_id}/phase", _WORKER)
+ADD_TRANSCRIPT = Route("POST", "/executions/{execution_id}/transcript", _WORKER)
+ADD_EVIDENCE = Route("POST", "/executions/{execution_id}/evidence", _WORKER)
+PUT_ARTIFACT = Route("PUT", "/executions/{execution_id}/artifacts/{name}", _WORKER)
+GET_ARTIFACT = Route("GET", "/executions/{execution_id}/artifacts/{name}", _ALL)
+EXECUTION = Route("GET", "/executions/{execution_id}", _LOOK)
+TRANSCRIPT = Route("GET", "/executions/{execution_id}/transcript", _ALL)
+DIFF = Route("GET", "/executions/{execution_id}/diff", _LOOK)
+EVIDENCE = Route("GET", "/executions/{execution_id}/evidence", _ALL)
+
+ASK = Route("POST", "/requests", _WORKER)
+REQUESTS = Route("GET", "/requests", _LOOK)
+REQUEST = Route("GET", "/requests/{request_id}", _ALL)
+RESPOND = Route("POST", "/requests/{request_id}/response", _ACT)
+
+SUBMIT = Route("POST", "/tasks", _ACT)
+TASKS = Route("GET", "/tasks", _LOOK)
+TASK = Route("GET", "/tasks/{task_id}", _LOOK)
+CANCEL_TASK = Route("POST", "/tasks/{task_id}/cancel", _ACT)
+RETRY_TASK = Route("POST", "/tasks/{task_id}/retry", _ACT)
+
+EVENTS = Route("GET", "/events", _LOOK)
+KEYS = Route("GET", "/keys", _ADMIN)
+CREATE_KEY = Route("POST", "/keys", _ADMIN)
+REVOKE_KEY = Route("DELETE", "/keys/{key_id}", _ADMIN)
+WHO_AM_I = Route("GET", "/keys/me", _ALL)
+
+HEALTH = Route("GET", "/health")
+READY = Route("GET", "/ready")
+METRICS = Route("GET", "/metrics", _LOOK)
+
+ROUTES: tuple[Route, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Route))
+"""All of them, for the server's start-up check and the tests of the scope matrix."""
