@@ -25,6 +25,13 @@ class FrontDesk(Protocol):
         """
         ...
 
+    async def submit_all(self, batch: m.TaskBatch) -> tuple[Task, ...]:
+        """Accept all tasks of the batch, or none; the answer is in the batch's order.
+
+        Raises as `submit`; `DependencyCycle` with the names in order if some would wait for one another.
+        """
+        ...
+
     async def task(self, task_id: str) -> m.TaskDetail: ...
 
     async def tasks(

@@ -13,7 +13,7 @@ from agentvine.domain.key import Key, Scope
 from agentvine.domain.repository import Sha
 from agentvine.domain.request import RequestKind, WorkerRequest
 from agentvine.domain.retry import Failure
-from agentvine.domain.task import QUEUES, QueueName, Specialization, Task
+from agentvine.domain.task import QUEUES, NewTask, QueueName, Specialization, Task
 from agentvine.domain.work_order import Lease, OrderStatus, WorkOrder
 from agentvine.domain.worker import Metrics, Worker, WorkerStatus
 from agentvine.domain.worker_types import WorkerType
@@ -199,6 +199,13 @@ class NewRequest(Held):
     expires_in_seconds: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = 3 * 86_400
 
 
+class Asking(Model):
+    """A request that is asked while the order is kept."""
+
+    execution_id: ExecutionId
+    request: NewRequest
+
+
 class Parking(Held):
     """Stop here until `request` is answered: no slot, no lease, no process until then."""
 
@@ -214,6 +221,21 @@ class Reply(Strict):
 
     verdict: Literal["answer", "approved", "denied"]
     message: Text = ""
+
+
+class NamedTask(Strict):
+    """A task of a batch. The other tasks of the batch know it by its name, which is not kept."""
+
+    name: Line
+    needs_names: Annotated[tuple[Line, ...], Field(max_length=100)] = ()
+    """Tasks of the same batch that it needs, besides those that `task.needs` names by id."""
+    task: NewTask
+
+
+class TaskBatch(Strict):
+    """Tasks that are accepted together or not at all."""
+
+    tasks: Annotated[tuple[NamedTask, ...], Field(min_length=1, max_length=200)]
 
 
 class Page(Model, Generic[Item]):

@@ -1,5 +1,6 @@
 """How an execution ends, as data: the executor concludes, the pool reports it to the server."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,6 +42,9 @@ class Progress:
     plane: ControlPlane
     phase: Phase = Phase.CLAIMED
     usage: Usage = field(default_factory=Usage)
+    ensure_held: Callable[[], None] = lambda: None
+    """To be called right before each effect outside this machine (a push, a pull request): raises `LeaseLost` unless
+    the order is surely still ours, by the clock that goes on while a process is stopped or a machine sleeps."""
 
     async def report(self, phase: Phase, *, base_sha: Sha | None = None, session_id: str | None = None) -> None:
         """Enter `phase` and tell the server. Raises what `ControlPlane.phase` raises."""

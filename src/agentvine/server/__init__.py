@@ -1,0 +1,1 @@
+"""The server: takes tasks, hands out work orders, keeps what happened."""

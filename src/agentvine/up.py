@@ -1,0 +1,286 @@
+"""`agentvine up`: server, broker and workers of one machine, as supervised processes.
+
+It assembles and watches, and does no work itself: each part is the process that `agentvine server` or `agentvine
+worker` starts anywhere else. The server's socket is opened here and handed down, so that callers of a server that
+crashed wait in the socket's queue until its successor accepts them, instead of being refused.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentvine.broker.base import BrokerUnavailable
+from agentvine.broker.embedded import EmbeddedBroker
+from agentvine.client.admin import HTTPFrontDesk
+from agentvine.client.transport import APIClient
+from agentvine.domain.base import Model
+from agentvine.domain.errors import AgentVineError
+from agentvine.domain.key import Role, Scope
+from agentvine.domain.worker_types import WorkerType
+from agentvine.kit.clock import SystemClock
+from agentvine.kit.process import Running, spawn
+from agentvine.kit.shutdown import Shutdown
+from agentvine.kit.supervision import Kept
+from agentvine.wire.messages import NewKey
+
+DEFAULT_PORT = 8420
+_LONGEST_START = 30.0
+_SERVER_GRACE = 10.0
+_LOOK_SECONDS = 0.02
+_BACKLOG = 2048
+
+
+class CannotStart(Exception):
+    """The message says what to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall run here."""
+
+    data: Path
+    """Where everything is kept; made with mode 0700."""
+    workers: Mapping[WorkerType, int]
+    """How many of each type."""
+    environment: Mapping[str, str] = field(repr=False)
+    """What every part is given besides its own settings: PATH, the model's address and key …"""
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0: any free one."""
+    grace: float = 300.0
+    """Seconds that running tasks have to finish after the first signal."""
+
+
+class Keys(Model):
+    """The keys of this machine, made when it is set up."""
+
+    admin: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """What runs now."""
+
+    url: str
+    key: str = field(repr=False)
+    data: Path
+    workers: tuple[str, ...]
+
+
+async def up(plan: Plan, shutdown: Shutdown, on_ready: Callable[[Up], None]) -> None:
+    """Run until `shutdown` asks to end; then let workers finish, and end everything.
+
+    `on_ready` is called when tasks are accepted. Raises CannotStart.
+    """
+    plan.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_alone(plan.data))
+        listener = stack.enter_context(_listener(plan))
+        keys = await _keys(plan.data)
+        broker = EmbeddedBroker(plan.data / "broker")
+        await stack.enter_async_context(_kept_broker(broker))
+        parts = _Parts(plan, keys, listener, broker.url)
+        server = await stack.enter_async_context(Kept("server", parts.start_server, _SERVER_GRACE))
+        await _answering(parts.url, server, parts.log("server"))
+        workers = [Kept(name, parts.start_worker(kind, name), plan.grace + 15) for kind, name in _names(plan)]
+        async with _fleet(workers, shutdown):
+            on_ready(Up(parts.url, keys.admin, plan.data, tuple(worker.name for worker in workers)))
+            await shutdown.draining.wait()
+
+
+class _Parts:
+    """Starts each part, with the environment that it needs and no other."""
+
+    def __init__(self, plan: Plan, keys: Keys, listener: socket.socket, broker_url: str) -> None:
+        self.url = f"http://{_bracketed(plan.host)}:{listener.getsockname()[1]}"
+        self._plan = plan
+        self._keys = keys
+        self._listener = listener
+        self._broker_url = broker_url
+        self._logs = plan.data / "logs"
+        self._logs.mkdir(exist_ok=True)
+
+    def log(self, name: str) -> Path:
+        """Where a part writes what it has to say."""
+        return self._logs / f"{name}.log"
+
+    async def start_server(self) -> Running:
+        settings = {
+            "AGENTVINE_SERVER_DATABASE_URL": _database_url(self._plan.data),
+            "AGENTVINE_SERVER_DATA_DIR": str(self._plan.data),
+            "AGENTVINE_SERVER_LISTEN_FD": str(self._listener.fileno()),
+            "AGENTVINE_SERVER_REDIS_URL": self._broker_url,
+        }
+        return await self._start("server", ("server",), settings, (self._listener.fileno(),))
+
+    def start_worker(self, kind: WorkerType, name: str) -> Callable[[], Awaitable[Running]]:
+        settings = {
+            "WORKER_NAME": name,
+            "WORKER_ID": f"wrk_{name}",
+            "WORKER_TYPE": kind.value,
+            "API_URL": self.url,
+            "API_KEY": self._keys.worker,
+            "REDIS_URL": self._broker_url,
+            "GRACE_SECONDS": f"{self._plan.grace:g}",
+            "WORKSPACE_DIR": str(self._plan.data / "work"),
+        }
+        return lambda: self._start(name, ("worker",), settings, ())
+
+    async def _start(
+        self, name: str, arguments: tuple[str, ...], settings: Mapping[str, str], fds: tuple[int, ...]
+    ) -> Running:
+        environment = {**self._plan.environment, **settings, "AGENTVINE_PARENT": str(os.getpid())}
+        argv = [sys.executable, "-m", "agentvine", *arguments]
+        return await spawn(argv, cwd=self._plan.data, env=environment, output=self.log(name), pass_fds=fds)
+
+
+class _BrokerPart:
+    """The embedded broker, as something to keep."""
+
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
+
+    @property
+    def exit_code(self) -> int | None:
+        return None
+
+    async def wait(self) -> int:
+        return await self._broker.wait()
+
+    async def terminate(self, grace: float) -> int:
+        await self._broker.__aexit__(None, None, None)
+        return 0
+
+
+def _kept_broker(broker: EmbeddedBroker) -> Kept:
+    async def start() -> _BrokerPart:
+        try:
+            await broker.__aenter__()
+        except BrokerUnavailable as error:
+            raise CannotStart(str(error)) from error
+        return _BrokerPart(broker)
+
+    return Kept("broker", start, 2.0)
+
+
+def _names(plan: Plan) -> Iterator[tuple[WorkerType, str]]:
+    for kind, count in plan.workers.items():
+        for number in range(1, count + 1):
+            yield kind, f"{kind}-{number}"
+
+
+@asynccontextmanager
+async def _fleet(workers: Sequence[Kept], shutdown: Shutdown) -> AsyncIterator[None]:
+    """All workers; at the end they finish at the same time, and a second signal is passed on to them."""
+    started: list[Kept] = []
+    try:
+        for worker in workers:
+            await worker.__aenter__()
+            started.append(worker)
+        yield
+    finally:
+        hurry = asyncio.create_task(_hurry(started, shutdown))
+        async with asyncio.TaskGroup() as ending:
+            for worker in started:
+                ending.create_task(worker.__aexit__(None, None, None))
+        hurry.cancel()
+
+
+async def _hurry(workers: Sequence[Kept], shutdown: Shutdown) -> None:
+    await shutdown.stopping.wait()
+    for worker in workers:
+        if isinstance(worker.part, Running):
+            worker.part.tell(signal.SIGTERM)
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold the data directory, so that no second `agentvine up` uses it at the same time."""
+    with (data / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(
+                f"another `agentvine up` uses {data}; stop it, or give this one a directory of its own with --data"
+            ) from error
+        yield
+
+
+@contextmanager
+def _listener(plan: Plan) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((plan.host, plan.port))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on {plan.host} port {plan.port}: {error.strerror}; choose others with --host and --port"
+            ) from error
+        yield listener
+
+
+async def _keys(data: Path) -> Keys:
+    """This machine's keys: read from the data directory, or made there when it is used for the first time."""
+    path = data / "keys.json"
+    if path.exists():
+        return Keys.model_validate_json(path.read_bytes())
+    keys = await _make_keys(data)
+    draft = path.with_suffix(".new")
+    draft.touch(mode=0o600)
+    draft.write_text(keys.model_dump_json(), encoding="utf-8")
+    draft.replace(path)
+    return keys
+
+
+async def _make_keys(data: Path) -> Keys:
+    from agentvine.server.keyring import KeyRing  # only at the first start
+    from agentvine.store.engine import open_database
+    from agentvine.store.migrate import migrate
+
+    await asyncio.to_thread(migrate, _database_url(data))
+    database = open_database(_database_url(data))
+    try:
+        keyring = KeyRing(database, SystemClock())
+        admin = await keyring.create(NewKey(name="agentvine up", scope=Scope(role=Role.ADMIN)), "server")
+        worker = await keyring.create(NewKey(name="workers of agentvine up", scope=Scope(role=Role.WORKER)), "server")
+    finally:
+        await database.close()
+    return Keys(admin=admin.secret, worker=worker.secret)
+
+
+async def _answering(url: str, server: Kept, log: Path) -> None:
+    """Wait until the server answers. Raises CannotStart if it ends instead, or takes too long."""
+    async with APIClient(url, patience=_LONGEST_START) as api:
+        asking = asyncio.create_task(HTTPFrontDesk(api).health())
+        try:
+            while not asking.done():
+                if server.starts > 1 or (server.part and server.part.exit_code is not None):
+                    raise CannotStart(f"the server ended; it says in {log}:\n{_last_words(log)}")
+                await asyncio.wait([asking], timeout=_LOOK_SECONDS)
+            await asking
+        except AgentVineError as error:
+            raise CannotStart(f"the server does not answer ({error}); see {log}") from error
+        finally:
+            asking.cancel()
+
+
+def _last_words(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-2000:] if log.exists() else "(nothing)"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _database_url(data: Path) -> str:
+    return f"sqlite:///{data / 'agentvine.db'}"
