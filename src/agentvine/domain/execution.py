@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agentvine.domain.base import Line, Model, Moment
+from agentvine.domain.base import Line, Model, Moment, SessionName
 from agentvine.domain.ids import ExecutionId, TaskId, WorkerId, WorkOrderId
 from agentvine.domain.repository import BranchName, Sha
 from agentvine.domain.retry import Failure
@@ -82,7 +82,7 @@ class Execution(Model):
     usage: Usage = Usage()
     base_sha: Sha | None = None
     head_sha: Sha | None = None
-    session_id: str | None = Field(default=None, max_length=100)
+    session_id: SessionName | None = None
     """Claude Code's name for the conversation, needed to go on with it."""
     delivery: Delivery | None = None
     artifacts: tuple[str, ...] = ()

@@ -3,7 +3,8 @@
     pending ──claim──▶ running ──park──▶ waiting ──resume──▶ pending (first in its queue)
        ▲                │ │ └─complete─▶ completed    └─expire─▶ pending, or failed
        ├──── release ───┘ │
-       └──── fail, lose ──┴─ for good ─▶ failed ──requeue──▶ pending          any live state ──cancel──▶ cancelled
+       ├──── fail, lose ──┴─ for good ─▶ failed ──requeue──▶ pending          any live state ──cancel──▶ cancelled
+       └─ abandon, while blocked ──────▶ failed, for ever
 
 A move that carries a lease token is a worker's; it is refused with `LeaseLost` unless the token is the order's present
 one. A move that carries none is the server's own or a person's. `step` is pure: the time comes with the move, and so
@@ -106,11 +107,19 @@ class Unblock(Move):
     """One of the tasks that it needs was completed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Abandon(Move):
+    """A task that it needs was cancelled, or waited for one that was: it can never run. Only for a blocked order."""
+
+    cancelled_task_id: str
+
+
 _S = OrderStatus
 TRANSITIONS: Mapping[tuple[OrderStatus, type[Move]], frozenset[OrderStatus]] = MappingProxyType(
     {
         (_S.PENDING, Claim): frozenset({_S.RUNNING}),
         (_S.PENDING, Unblock): frozenset({_S.PENDING}),
+        (_S.PENDING, Abandon): frozenset({_S.FAILED}),
         (_S.RUNNING, Renew): frozenset({_S.RUNNING}),
         (_S.RUNNING, Release): frozenset({_S.PENDING}),
         (_S.RUNNING, Park): frozenset({_S.WAITING}),
@@ -240,11 +249,25 @@ def _cancel(order: WorkOrder, move: Cancel) -> _Changes:
 
 
 def _requeue(order: WorkOrder, move: Requeue) -> _Changes:
+    if order.blocked_by:  # it never ran: it was abandoned, and what is cancelled stays cancelled
+        why = order.failure.detail if order.failure else "what it needs was not completed"
+        raise Conflict(f"{order.id} cannot be requeued: {why}", status=order.status.value, move="requeue")
     return {"status": OrderStatus.PENDING, "forgiven": order.attempts, "workers_lost": 0, "not_before": None}
 
 
 def _unblock(order: WorkOrder, move: Unblock) -> _Changes:
     return {"blocked_by": max(order.blocked_by - 1, 0)}
+
+
+def _abandon(order: WorkOrder, move: Abandon) -> _Changes:
+    if not order.blocked_by:
+        raise Conflict(f"{order.id} waits for no other task", status=order.status.value, move="abandon")
+    failure = Failure(
+        reason=FailureReason.NEEDED_TASK_CANCELLED,
+        detail=f"it needs the task {move.cancelled_task_id}, itself or through others, and that was cancelled; "
+        "submit it anew without that",
+    )
+    return _free(OrderStatus.FAILED, failure=failure)
 
 
 _EFFECTS: Mapping[type[Move], Callable[[WorkOrder, Any], _Changes]] = MappingProxyType(
@@ -261,5 +284,6 @@ _EFFECTS: Mapping[type[Move], Callable[[WorkOrder, Any], _Changes]] = MappingPro
         Cancel: _cancel,
         Requeue: _requeue,
         Unblock: _unblock,
+        Abandon: _abandon,
     }
 )

@@ -50,6 +50,7 @@ class FailureReason(StrEnum):
     # The fleet's own verdicts.
     QUARANTINED = "quarantined"
     REQUEST_EXPIRED = "request_expired"
+    NEEDED_TASK_CANCELLED = "needed_task_cancelled"
 
 
 class Failure(Model):
@@ -116,6 +117,7 @@ RETRY_RULES: Mapping[FailureReason, RetryRule] = MappingProxyType(
         _REASON.DRAINED: _AT_ONCE,
         _REASON.QUARANTINED: _NEVER,
         _REASON.REQUEST_EXPIRED: _NEVER,
+        _REASON.NEEDED_TASK_CANCELLED: _NEVER,
     }
 )
 """One rule for every reason; `tests/unit/test_retry.py` sees to it that none is missing."""

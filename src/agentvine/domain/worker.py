@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agentvine.domain.base import Line, Model, Moment
+from agentvine.domain.base import Line, Model, Moment, Note
 from agentvine.domain.ids import WorkerId, WorkOrderId
 from agentvine.domain.task import Specialization
 from agentvine.domain.worker_types import WorkerType
@@ -54,5 +54,5 @@ class Worker(Model):
     registered_at: Moment
     seen_at: Moment
     """When it last sent a heartbeat."""
-    note: str | None = Field(default=None, max_length=2000)
+    note: Note | None = None
     """Why it is in `error`, if it is."""

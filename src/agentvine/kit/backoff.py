@@ -1,7 +1,7 @@
 """Exponential backoff with jitter: a fleet that failed together must not come back together."""
 
-import random
 from dataclasses import dataclass, field
+from random import Random, SystemRandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Backoff:
     first: float = 0.5
     most: float = 60.0
     factor: float = 2.0
-    random: random.Random = field(default_factory=random.SystemRandom, compare=False, repr=False)
+    random: Random = field(default_factory=SystemRandom, compare=False, repr=False)
 
     def bound(self, attempt: int) -> float:
         """The longest delay before try `attempt`, in seconds."""

@@ -1,4 +1,4 @@
-"""Settings as values: read once from an environment that is handed in, checked as a whole, mistakes told all at once."""
+"""Settings as values: read once from an environment that is handed in, checked as a whole, all mistakes told."""
 
 import json
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ class ConfigurationError(Exception):
 class Settings(BaseSettings):
     """Base of all settings.
 
-    A field is the environment variable of its name in capitals; its docstring is the sentence that documents it, its
-    first example what is suggested where it is wrong.
+    A field is the environment variable of its name in capitals, behind the class's `env_prefix`; its docstring is the
+    sentence that documents it, its first example what is suggested where it is wrong.
     """
 
     model_config = SettingsConfigDict(
@@ -44,6 +44,11 @@ class Settings(BaseSettings):
             raise ConfigurationError(*(cls._sentence(mistake) for mistake in error.errors())) from None
 
     @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of the field `name`."""
+        return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+
+    @classmethod
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
@@ -59,10 +64,10 @@ class Settings(BaseSettings):
     def _sentence(cls, mistake: ErrorDetails) -> str:
         name = str(mistake["loc"][0]) if mistake["loc"] else ""
         field = cls.model_fields.get(name)
-        text = f"{name.upper()}: {_plain(mistake)}" if name else _plain(mistake)
+        text = f"{cls.variable(name)}: {_plain(mistake)}" if name else _plain(mistake)
         if field is None or not field.examples:
             return text
-        return f"{text}; write, for example, {name.upper()}={field.examples[0]}"
+        return f"{text}; write, for example, {cls.variable(name)}={field.examples[0]}"
 
 
 def _split(value: object) -> object:

@@ -34,7 +34,10 @@ def configure_logs(*, json: bool, level: str = "INFO", stream: TextIO | None = N
     """Set logging up for this process; call it once, in a `main`. `level` is a name of the logging module."""
     target = stream or sys.stderr
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=target.isatty())
+        structlog.processors.JSONRenderer()
+        if json
+        # The default one shows the local variables of every frame, keys and bodies among them.
+        else structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     traceback: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if json else []
     structlog.configure(
@@ -53,6 +56,9 @@ def configure_logs(*, json: bool, level: str = "INFO", stream: TextIO | None = N
 
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger that names its part of the system in every line."""
-    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(part=name)
-    return bound
+    """A logger that names its part of the system in every line.
+
+    It looks at the configuration when it is first used, so a module may make one before `configure_logs` was called.
+    """
+    lazy: structlog.typing.FilteringBoundLogger = structlog.get_logger(part=name)
+    return lazy

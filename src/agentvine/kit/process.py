@@ -16,6 +16,7 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Collection, Mapping, Sequence
@@ -25,7 +26,7 @@ from types import TracebackType
 from typing import IO, Self, TypeVar
 
 from agentvine.kit import guardian
-from agentvine.kit.capture import LineSink, Output
+from agentvine.kit.capture import LineSink, Output, OutputCount
 from agentvine.kit.doorbell import pause
 
 _LAST_WORDS = 2.0  # seconds that an output may stay open, held by a runaway, after the process itself has ended
@@ -82,6 +83,7 @@ async def run(
     guarded: bool = False,
     pass_fds: Collection[int] = (),
     on_line: LineSink | None = None,
+    on_output: OutputCount | None = None,
 ) -> Completed:
     """Run a command to its end.
 
@@ -92,8 +94,8 @@ async def run(
     Raises ProcessNotFound, NotADirectoryError (for `cwd`), ProcessTimeout. A non-zero exit code is a result, no error.
     """
     started = time.monotonic()
-    outputs = {name: Output(name, output_limit, on_line) for name in ("stdout", "stderr")}
-    running = await _start(argv, cwd, env, stdin, outputs, guarded, grace, pass_fds)
+    outputs = {name: Output(name, output_limit, on_line, on_output) for name in ("stdout", "stderr")}
+    running = _start(argv, cwd, env, stdin, outputs, guarded, grace, pass_fds)
     try:
         async with asyncio.timeout(timeout):
             code = await running.wait()
@@ -128,7 +130,7 @@ async def spawn(
             target = stack.enter_context(os.fdopen(log, "ab", 0))
         else:
             target = {name: Output(name, 0, output) for name in ("stdout", "stderr")}
-        return await _start(argv, cwd, env, None, target, guarded, grace, pass_fds)
+        return _start(argv, cwd, env, None, target, guarded, grace, pass_fds)
 
 
 def guarded_argv(argv: Sequence[str], *, grace: float = 2.0, parent: int | None = None) -> list[str]:
@@ -145,7 +147,7 @@ class Running:
     """A started process. Made by `spawn`."""
 
     def __init__(
-        self, argv: Sequence[str], process: asyncio.subprocess.Process, outputs: Collection[Output], guarded: bool
+        self, argv: Sequence[str], process: subprocess.Popen[bytes], outputs: Collection[Output], guarded: bool
     ) -> None:
         self.argv = tuple(argv)
         self.pid = process.pid
@@ -156,6 +158,9 @@ class Running:
         self._started = guardian.started(self.pid)
         self._known: dict[int, int] = {}
         """Descendants seen so far, pid to start time: a death in the middle of the family hides those beneath it."""
+        self._ended = asyncio.Event()
+        self._handle = os.pidfd_open(self.pid)
+        asyncio.get_running_loop().add_reader(self._handle, self._reap)
 
     @property
     def exit_code(self) -> int | None:
@@ -165,15 +170,14 @@ class Running:
 
     async def wait(self) -> int:
         """Wait until it has ended, kill what is left of its process group, read its output. Returns the exit code."""
-        code = await self._process.wait()
+        await self._ended.wait()
         if not self._guarded and not self._settled:  # once: later the number may be somebody else's
             self._signal_group(signal.SIGKILL)
         self._settled = True
-        if self._outputs:
-            await asyncio.wait([output.closed for output in self._outputs], timeout=_LAST_WORDS)
+        await self._last_words()
         for output in self._outputs:
             output.close()
-        return _shell_code(code)
+        return _shell_code(self._process.returncode)
 
     def tell(self, number: signal.Signals) -> None:
         """Send a signal to the process itself (to its guardian, if it has one). Harmless if it has ended."""
@@ -207,10 +211,16 @@ class Running:
     ) -> None:
         await _uninterrupted(self.kill_tree())
 
+    async def _last_words(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                for output in self._outputs:
+                    await output.closed.wait()
+
     async def _ended_within(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
-                await self._process.wait()
+                await self._ended.wait()
         except TimeoutError:
             return False
         return True
@@ -234,10 +244,16 @@ class Running:
         self._known = {pid: table[pid].started for pid in known}
         return bool(known)
 
+    def _reap(self) -> None:
+        if self._process.poll() is not None:
+            asyncio.get_running_loop().remove_reader(self._handle)
+            os.close(self._handle)
+            self._ended.set()
+
     def _signal(self, number: int) -> None:
-        if self._process.returncode is None:  # not send_signal: it may take the exit code from asyncio's own watcher
+        if not self._ended.is_set():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                signal.pidfd_send_signal(self._handle, number)
 
     def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -261,7 +277,7 @@ def _completed(argv: Sequence[str], code: int, outputs: Mapping[str, Output], st
     )
 
 
-async def _start(
+def _start(
     argv: Sequence[str],
     cwd: Path | None,
     env: Mapping[str, str],
@@ -271,47 +287,36 @@ async def _start(
     grace: float,
     pass_fds: Collection[int],
 ) -> Running:
+    """Start it. Nothing is awaited here, so that no cancellation can come between a process and its keeper."""
     _look_for(argv, cwd, env)
+    command = guarded_argv(argv, grace=grace) if guarded else list(argv)
     sinks: Collection[Output] = outputs.values() if isinstance(outputs, Mapping) else ()
     with contextlib.ExitStack() as stack:
-        starting = asyncio.create_subprocess_exec(
-            *(guarded_argv(argv, grace=grace) if guarded else argv),
-            cwd=cwd,
-            env=dict(env),
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else _memory(stack, stdin),
-            stdout=outputs["stdout"].pipe(stack) if isinstance(outputs, Mapping) else outputs,
-            stderr=outputs["stderr"].pipe(stack) if isinstance(outputs, Mapping) else outputs,
-            start_new_session=True,
-            pass_fds=tuple(pass_fds),
-        )
+        ends = [sink.listen(stack) for sink in sinks] if isinstance(outputs, Mapping) else [outputs.fileno()] * 2
         try:
-            return await _in_hand(argv, starting, sinks, guarded)
-        except OSError as error:
-            if error.errno in {errno.ENOENT, errno.EACCES, errno.ENOEXEC}:
+            # Not asyncio's way of starting it: uvloop's hands on descriptors that nobody asked for.
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL if stdin is None else _memory(stack, stdin),
+                stdout=ends[0],
+                stderr=ends[1],
+                start_new_session=True,
+                pass_fds=tuple(pass_fds),
+            )
+        except BaseException as error:
+            for sink in sinks:
+                sink.close()
+            if isinstance(error, OSError) and error.errno in {errno.ENOENT, errno.EACCES, errno.ENOEXEC}:
                 raise ProcessNotFound(f"cannot start {argv[0]}: {error.strerror}", argv) from error
             raise
-
-
-async def _in_hand(
-    argv: Sequence[str], starting: Awaitable[asyncio.subprocess.Process], sinks: Collection[Output], guarded: bool
-) -> Running:
-    task = asyncio.ensure_future(starting)
-    try:
-        for sink in sinks:
-            await sink.listen()
-        return Running(argv, await asyncio.shield(task), sinks, guarded)
-    except BaseException:
-        for sink in sinks:
-            sink.close()
-        await _uninterrupted(_undo(argv, task, guarded))
-        raise
-
-
-async def _undo(argv: Sequence[str], starting: "asyncio.Future[asyncio.subprocess.Process]", guarded: bool) -> None:
-    """The caller was cancelled during a start, perhaps with the process already there: end it."""
-    await asyncio.wait([starting])
-    if starting.exception() is None:
-        await Running(argv, starting.result(), (), guarded).kill_tree()
+        try:
+            return Running(argv, process, sinks, guarded)
+        except BaseException:  # no descriptor left to watch it by
+            process.kill()
+            process.wait()
+            raise
 
 
 def _memory(stack: contextlib.ExitStack, content: bytes) -> int:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from agentvine.domain.base import Model
 from agentvine.domain.ids import ExecutionId, RequestId, WorkerId, WorkOrderId
+from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.request import ControllerResponse
 from agentvine.domain.worker_types import TaskType
 from agentvine.wire.messages import NewRequest
@@ -30,12 +31,19 @@ def controller_responses(worker_id: WorkerId) -> str:
 class Ring(Model):
     """Something that somebody may wait for has happened."""
 
-    kind: Literal["claimable", "cancelled", "event", "response", "drain"]
+    kind: Literal["claimable", "cancelled", "event", "response", "drain", "transcript"]
+    """transcript: an execution's transcript has grown, or has ended."""
     type: TaskType | None = None
     """claimable: of which type."""
     count: int = Field(default=1, ge=1)
     """claimable: how many orders."""
+    queue: str | None = None
+    """claimable: in which queue; None: perhaps in any. What follows is likewise what a claimer has to have."""
+    requires: tuple[str, ...] = ()
+    permission_level: PermissionLevel | None = None
+    repository: str | None = None
     work_order_id: WorkOrderId | None = None
+    execution_id: ExecutionId | None = None
     worker_id: WorkerId | None = None
     request_id: RequestId | None = None
     sender: str = ""

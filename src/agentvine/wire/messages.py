@@ -5,7 +5,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field, JsonValue
 
-from agentvine.domain.base import Line, Model, Moment, Strict, Text
+from agentvine.domain.base import Line, Model, Moment, Note, SessionName, Strict, Text
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
 from agentvine.domain.ids import ExecutionId, RequestId, WorkerId, WorkOrderId
@@ -62,7 +62,7 @@ class Heartbeat(Model):
     status: WorkerStatus
     current_tasks: Annotated[tuple[WorkOrderId, ...], Field(max_length=1000)] = ()
     metrics: Metrics = Metrics()
-    note: Annotated[str, Field(max_length=2000)] | None = None
+    note: Note | None = None
 
 
 class Command(Model):
@@ -141,7 +141,7 @@ class PhaseReport(Held):
 
     phase: Phase
     base_sha: Sha | None = None
-    session_id: Annotated[str, Field(max_length=100)] | None = None
+    session_id: SessionName | None = None
     usage: Usage | None = None
 
 
