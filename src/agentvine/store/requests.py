@@ -1,0 +1,113 @@
+"""Workers' requests and their answers."""
+
+from datetime import datetime
+
+from agentvine.domain.request import ControllerResponse, RequestKind, RequestStatus, WorkerRequest
+from agentvine.store.rows import build, json_text, micros, model_or_none, model_text, moment, strings
+from agentvine.store.unit import Row, Unit
+
+
+def insert(unit: Unit, request: WorkerRequest) -> bool:
+    """Keep a request; False if its id is there already."""
+    fresh = unit.run(
+        """INSERT INTO requests (id, task_id, work_order_id, execution_id, kind, message, context, options, created_at,
+               expires_at, status)
+           VALUES (:id, :task_id, :work_order_id, :execution_id, :kind, :message, :context, :options, :created_at,
+               :expires_at, :status) ON CONFLICT DO NOTHING""",
+        id=request.id,
+        task_id=request.task_id,
+        work_order_id=request.work_order_id,
+        execution_id=request.execution_id,
+        kind=request.kind.value,
+        message=request.message,
+        context=request.context,
+        options=json_text(request.options),
+        created_at=micros(request.created_at),
+        expires_at=micros(request.expires_at),
+        status=request.status.value,
+    )
+    return bool(fresh)
+
+
+def get(unit: Unit, request_id: str) -> WorkerRequest | None:
+    row = unit.one("SELECT * FROM requests WHERE id = :id", id=request_id)
+    return request_of(row) if row else None
+
+
+def locked(unit: Unit, request_id: str) -> WorkerRequest | None:
+    """As `get`; nobody else changes it before this transaction ends."""
+    row = unit.one("SELECT * FROM requests WHERE id = :id FOR NO KEY UPDATE", id=request_id)
+    return request_of(row) if row else None
+
+
+def save_answer(unit: Unit, request_id: str, response: ControllerResponse) -> None:
+    """Keep the answer to an open request."""
+    unit.run(
+        "UPDATE requests SET status = :status, response = :response WHERE id = :id",
+        id=request_id,
+        status=RequestStatus.ANSWERED.value,
+        response=model_text(response),
+    )
+
+
+def set_status(unit: Unit, request_id: str, status: RequestStatus) -> None:
+    unit.run("UPDATE requests SET status = :status WHERE id = :id", id=request_id, status=status.value)
+
+
+def withdraw_open(unit: Unit, work_order_id: str) -> None:
+    """No answer can matter any more for what this order asked."""
+    unit.run(
+        "UPDATE requests SET status = :withdrawn WHERE work_order_id = :id AND status = :open",
+        id=work_order_id,
+        withdrawn=RequestStatus.WITHDRAWN.value,
+        open=RequestStatus.OPEN.value,
+    )
+
+
+def of_order(unit: Unit, work_order_id: str) -> tuple[WorkerRequest, ...]:
+    """All requests of an order, oldest first."""
+    rows = unit.all("SELECT * FROM requests WHERE work_order_id = :id ORDER BY created_at, id", id=work_order_id)
+    return tuple(request_of(row) for row in rows)
+
+
+def newest_of_order(unit: Unit, work_order_id: str) -> WorkerRequest | None:
+    """The last thing that was asked for an order, unless it was withdrawn."""
+    row = unit.one(
+        """SELECT * FROM requests WHERE work_order_id = :id AND status <> :withdrawn
+           ORDER BY created_at DESC, id DESC LIMIT 1""",
+        id=work_order_id,
+        withdrawn=RequestStatus.WITHDRAWN.value,
+    )
+    return request_of(row) if row else None
+
+
+def expired(unit: Unit, now: datetime, limit: int) -> tuple[str, ...]:
+    """The ids of open requests whose time is over."""
+    rows = unit.all(
+        "SELECT id FROM requests WHERE status = :open AND expires_at <= :now ORDER BY expires_at LIMIT :limit",
+        open=RequestStatus.OPEN.value,
+        now=micros(now),
+        limit=limit,
+    )
+    return tuple(row["id"] for row in rows)
+
+
+def request_of(row: Row) -> WorkerRequest:
+    """The request in a row of this table."""
+    return build(
+        WorkerRequest,
+        {
+            "id": row["id"],
+            "task_id": row["task_id"],
+            "work_order_id": row["work_order_id"],
+            "execution_id": row["execution_id"],
+            "kind": RequestKind(row["kind"]),
+            "message": row["message"],
+            "context": row["context"],
+            "options": strings(row["options"]),
+            "created_at": moment(row["created_at"]),
+            "expires_at": moment(row["expires_at"]),
+            "status": RequestStatus(row["status"]),
+            "response": model_or_none(ControllerResponse, row["response"]),
+        },
+    )

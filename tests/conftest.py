@@ -1,0 +1,41 @@
+"""Databases, for whichever test asks for one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from agentvine.testing.databases import PostgresqlServer, SqliteFiles, postgresql_server
+
+
+@pytest.fixture(scope="session")
+def sqlite_files(tmp_path_factory: pytest.TempPathFactory) -> SqliteFiles:
+    return SqliteFiles(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A server for the whole session. Not below pytest's own folder: run by root it serves as another user, from whom
+    pytest closes that folder."""
+    with TemporaryDirectory(prefix="agentvine-pg-") as folder, postgresql_server(Path(folder) / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_url(sqlite_files: SqliteFiles, tmp_path: Path) -> str:
+    """A fresh SQLite database with the schema."""
+    return sqlite_files.fresh_database(tmp_path)
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresqlServer) -> str:
+    """A fresh PostgreSQL database with the schema."""
+    return postgresql.fresh_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database with the schema, of each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url

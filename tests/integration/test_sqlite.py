@@ -1,0 +1,160 @@
+"""The writer that commits for many: nobody suffers for another, and nothing is acknowledged that is not kept."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agentvine.domain.errors import Conflict, Unavailable
+from agentvine.store.sqlite import SqliteDatabase, connect
+from agentvine.store.unit import Unit
+from agentvine.testing.eventually import eventually
+from agentvine.wire.channels import Ring
+
+RING = Ring(kind="event")
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    path = tmp_path / "a.db"
+    with connect(path) as connection:
+        connection.execute("CREATE TABLE things (name TEXT PRIMARY KEY, size INTEGER NOT NULL DEFAULT 0)")
+    connection.close()
+    database = SqliteDatabase(path, busy_seconds=0.1)
+    yield database
+    await database.close()
+
+
+class Work:
+    """Writes a thing, rings, and then raises `error` if there is one."""
+
+    def __init__(self, name: str, error: Exception | None = None) -> None:
+        self.name = name
+        self.error = error
+
+    def __call__(self, unit: Unit) -> str:
+        unit.run("INSERT INTO things (name) VALUES (:name)", name=self.name)
+        unit.ring(RING)
+        if self.error is not None:
+            raise self.error
+        return self.name
+
+
+async def names(database: SqliteDatabase) -> list[str]:
+    rows = await database.read(lambda unit: unit.all("SELECT name FROM things ORDER BY name"))
+    return [row["name"] for row in rows]
+
+
+async def test_one_that_fails_does_not_hurt_the_others(database: SqliteDatabase) -> None:
+    rung: list[Ring] = []
+    database.listen(rung.extend)
+    works = [Work(f"{number:02}", Conflict("no") if number % 5 == 3 else None) for number in range(40)]
+    results = [asyncio.ensure_future(database.write(work)) for work in works]
+    await asyncio.wait(results)
+    good = [work.name for work in works if work.error is None]
+    assert await names(database) == good
+    assert [result.result() for result in results if result.exception() is None] == good
+    assert sum(isinstance(result.exception(), Conflict) for result in results) == len(works) - len(good)
+    assert len(rung) == len(good)
+
+
+async def test_a_statement_that_fails_is_its_works_own_affair(database: SqliteDatabase) -> None:
+    results = [asyncio.ensure_future(database.write(Work(name))) for name in ("a", "b", "a", "c")]
+    await asyncio.wait(results)
+    assert await names(database) == ["a", "b", "c"]
+    assert isinstance(results[2].exception(), sqlite3.IntegrityError)
+
+
+async def test_what_was_acknowledged_is_there_after_a_crash(database: SqliteDatabase, tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(database.write(Work(str(number))))
+    copy = tmp_path / "copy.db"
+    for suffix in ("", "-wal"):
+        (tmp_path / f"copy.db{suffix}").write_bytes((tmp_path / f"a.db{suffix}").read_bytes())
+    with connect(copy) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM things").fetchone()[0] == 20
+    connection.close()
+
+
+async def test_locked_by_another_process(database: SqliteDatabase, tmp_path: Path) -> None:
+    other = connect(tmp_path / "a.db")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable) as refused:
+        await database.write(Work("a"))
+    assert refused.value.facts["retry_after"]
+    assert await names(database) == []
+    other.execute("ROLLBACK")
+    other.close()
+    await database.write(Work("a"))
+    assert await names(database) == ["a"]
+
+
+async def test_a_full_disk_passes(database: SqliteDatabase) -> None:
+    def grow(unit: Unit) -> None:
+        unit.run("INSERT INTO things (name) VALUES (:name)", name="x" * 1_000_000)
+
+    await database.write(Work("before"))
+    await database.write(lambda unit: unit.one("PRAGMA max_page_count = 10"))
+    async with asyncio.TaskGroup() as group:
+        attempts = [group.create_task(_outcome(database, grow)) for _ in range(3)]
+    assert all(isinstance(attempt.result(), Unavailable) for attempt in attempts)
+    assert await names(database) == ["before"]
+    await database.write(lambda unit: unit.one("PRAGMA max_page_count = 1000000"))
+    await database.write(grow)
+    assert len(await names(database)) == 2
+
+
+async def _outcome(database: SqliteDatabase, work: object) -> object:
+    try:
+        return await database.write(work)  # type: ignore[arg-type]
+    except Unavailable as error:
+        return error
+
+
+async def test_a_damaged_file_ends_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with connect(path) as connection:
+        connection.execute("CREATE TABLE things (name TEXT PRIMARY KEY, size INTEGER NOT NULL DEFAULT 0)")
+        connection.executemany("INSERT INTO things (name) VALUES (?)", [(f"{number:0500}",) for number in range(500)])
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[8192:] = b"\xaa" * (len(content) - 8192)
+    path.write_bytes(content)
+    told: list[BaseException] = []
+    database = SqliteDatabase(path, told.append)
+    with pytest.raises(Unavailable):
+        await database.write(lambda unit: unit.run("UPDATE things SET size = 1"))
+    await eventually(lambda: told)
+    with pytest.raises(Unavailable):
+        await database.write(Work("more"))
+    await database.close()
+
+
+async def test_closing_finishes_what_is_queued(database: SqliteDatabase, tmp_path: Path) -> None:
+    results = [asyncio.ensure_future(database.write(Work(f"{number:02}"))) for number in range(30)]
+    await asyncio.wait(results[:1])
+    await database.close()
+    assert [result.result() for result in results] == [f"{number:02}" for number in range(30)]
+    with pytest.raises(Unavailable):
+        await database.write(Work("late"))
+
+
+async def test_reading_changes_nothing(database: SqliteDatabase) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        await database.read(Work("a"))
+    assert await names(database) == []
+
+
+async def test_a_caller_that_goes_away_stops_nobody(database: SqliteDatabase) -> None:
+    rung: list[Ring] = []
+    database.listen(rung.extend)
+    gone = asyncio.ensure_future(database.write(Work("gone")))
+    stays = asyncio.ensure_future(database.write(Work("stays")))
+    await asyncio.wait([gone], timeout=0)
+    gone.cancel()
+    assert await stays == "stays"
+    assert "stays" in await names(database)
+    assert len(rung) == len(await names(database))
