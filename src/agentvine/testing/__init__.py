@@ -1,1 +1,1 @@
-"""What tests and adopters use: conformance suites, a clock to hold still, a proxy that misbehaves. Nothing imports it."""
+"""What tests and adopters use: conformance suites, a clock to hold still, a misbehaving proxy. Nothing imports it."""

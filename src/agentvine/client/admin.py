@@ -1,0 +1,121 @@
+"""The contract of people and their programs over HTTP."""
+
+import secrets
+from collections.abc import AsyncIterator
+
+from agentvine.client.control_plane import transcript_call
+from agentvine.client.event_stream import EventStream
+from agentvine.client.transport import APIClient, Call, to_json
+from agentvine.domain.event import Event
+from agentvine.domain.evidence import Evidence
+from agentvine.domain.execution import Execution
+from agentvine.domain.key import Key
+from agentvine.domain.request import RequestStatus, WorkerRequest
+from agentvine.domain.task import NewTask, Task
+from agentvine.domain.work_order import OrderStatus, WorkOrder
+from agentvine.domain.worker import Worker
+from agentvine.wire import messages as m
+from agentvine.wire import routes
+
+
+class HTTPFrontDesk:
+    """Implements `wire.front_desk.FrontDesk`, which says what each method means.
+
+    A submission without an Idempotency-Key gets one here, so that a lost answer does not submit twice.
+    """
+
+    def __init__(self, api: APIClient) -> None:
+        self._api = api
+
+    async def submit(self, task: NewTask, idempotency_key: str | None = None) -> Task:
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_hex(16)}
+        return await self._api.fetch(Task, Call(routes.SUBMIT, {}, to_json(task), headers=headers))
+
+    async def submit_all(self, batch: m.TaskBatch) -> tuple[Task, ...]:
+        return await self._api.fetch(tuple[Task, ...], Call(routes.SUBMIT_BATCH, {}, to_json(batch), idempotent=False))
+
+    async def task(self, task_id: str) -> m.TaskDetail:
+        return await self._api.fetch(m.TaskDetail, Call(routes.TASK, {"task_id": task_id}))
+
+    async def tasks(
+        self, which: m.TaskFilter = m.TaskFilter(), cursor: str | None = None, limit: int = 50
+    ) -> m.Page[Task]:
+        parameters = {**which.model_dump(mode="json"), "cursor": cursor, "limit": limit}
+        return await self._api.fetch(m.Page[Task], Call(routes.TASKS, {}, parameters=parameters))
+
+    async def cancel(self, task_id: str) -> WorkOrder:
+        return await self._api.fetch(WorkOrder, Call(routes.CANCEL_TASK, {"task_id": task_id}))
+
+    async def retry(self, task_id: str) -> WorkOrder:
+        return await self._api.fetch(WorkOrder, Call(routes.RETRY_TASK, {"task_id": task_id}, idempotent=False))
+
+    async def work_order(self, work_order_id: str) -> WorkOrder:
+        return await self._api.fetch(WorkOrder, Call(routes.WORK_ORDER, {"work_order_id": work_order_id}))
+
+    async def work_orders(
+        self, status: OrderStatus | None = None, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[WorkOrder]:
+        parameters = {"status": status, "cursor": cursor, "limit": limit}
+        return await self._api.fetch(m.Page[WorkOrder], Call(routes.WORK_ORDERS, {}, parameters=parameters))
+
+    async def cancel_order(self, work_order_id: str) -> WorkOrder:
+        return await self._api.fetch(WorkOrder, Call(routes.CANCEL_ORDER, {"work_order_id": work_order_id}))
+
+    async def requeue(self, work_order_id: str) -> WorkOrder:
+        return await self._api.fetch(
+            WorkOrder, Call(routes.REQUEUE, {"work_order_id": work_order_id}, idempotent=False)
+        )
+
+    async def execution(self, execution_id: str) -> Execution:
+        return await self._api.fetch(Execution, Call(routes.EXECUTION, {"execution_id": execution_id}))
+
+    async def transcript(self, execution_id: str, after: int = 0, wait_seconds: float = 0.0) -> m.TranscriptPage:
+        return await self._api.fetch(m.TranscriptPage, transcript_call(execution_id, after, wait_seconds))
+
+    async def diff(self, execution_id: str) -> str:
+        return (await self._api.send(Call(routes.DIFF, {"execution_id": execution_id}))).decode()
+
+    async def evidence(self, execution_id: str) -> Evidence:
+        return await self._api.fetch(Evidence, Call(routes.EVIDENCE, {"execution_id": execution_id}))
+
+    async def requests(
+        self, status: RequestStatus | None = RequestStatus.OPEN, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[WorkerRequest]:
+        parameters = {"status": status or "any", "cursor": cursor, "limit": limit}
+        return await self._api.fetch(m.Page[WorkerRequest], Call(routes.REQUESTS, {}, parameters=parameters))
+
+    async def request(self, request_id: str) -> WorkerRequest:
+        return await self._api.fetch(WorkerRequest, Call(routes.REQUEST, {"request_id": request_id}))
+
+    async def respond(self, request_id: str, reply: m.Reply) -> WorkerRequest:
+        return await self._api.fetch(WorkerRequest, Call(routes.RESPOND, {"request_id": request_id}, to_json(reply)))
+
+    async def workers(self) -> tuple[Worker, ...]:
+        return await self._api.fetch(tuple[Worker, ...], Call(routes.WORKERS, {}))
+
+    async def worker(self, worker_id: str) -> Worker:
+        return await self._api.fetch(Worker, Call(routes.WORKER, {"worker_id": worker_id}))
+
+    async def drain_worker(self, worker_id: str) -> Worker:
+        return await self._api.fetch(Worker, Call(routes.DRAIN_WORKER, {"worker_id": worker_id}))
+
+    async def queue(self) -> m.QueueReport:
+        return await self._api.fetch(m.QueueReport, Call(routes.QUEUE, {}))
+
+    def events(self, after: int | None = None, task_id: str | None = None) -> AsyncIterator[Event]:
+        return EventStream(self._api, after, task_id).events()
+
+    async def keys(self) -> tuple[Key, ...]:
+        return await self._api.fetch(tuple[Key, ...], Call(routes.KEYS, {}))
+
+    async def create_key(self, new: m.NewKey) -> m.CreatedKey:
+        return await self._api.fetch(m.CreatedKey, Call(routes.CREATE_KEY, {}, to_json(new), idempotent=False))
+
+    async def revoke_key(self, key_id: str) -> Key:
+        return await self._api.fetch(Key, Call(routes.REVOKE_KEY, {"key_id": key_id}))
+
+    async def who_am_i(self) -> m.WhoAmI:
+        return await self._api.fetch(m.WhoAmI, Call(routes.WHO_AM_I, {}))
+
+    async def health(self) -> m.Health:
+        return await self._api.fetch(m.Health, Call(routes.HEALTH, {}))

@@ -1,0 +1,32 @@
+"""API keys."""
+
+from agentvine.domain.key import Key
+from agentvine.server.api.endpoints import Api, Desk
+from agentvine.wire import messages as m
+from agentvine.wire import routes
+
+api = Api("keys")
+
+
+@api.route(routes.WHO_AM_I)
+async def who_am_i(desk: Desk) -> m.WhoAmI:
+    """The key with which this was asked."""
+    return await desk.who_am_i()
+
+
+@api.route(routes.KEYS)
+async def keys(desk: Desk) -> tuple[Key, ...]:
+    """All keys, without their secrets."""
+    return await desk.keys()
+
+
+@api.route(routes.CREATE_KEY, status=201)
+async def create_key(desk: Desk, new: m.NewKey) -> m.CreatedKey:
+    """Make a key. Its secret is in the answer and is never shown again."""
+    return await desk.create_key(new)
+
+
+@api.route(routes.REVOKE_KEY)
+async def revoke_key(desk: Desk, key_id: str) -> Key:
+    """From now on the key opens nothing."""
+    return await desk.revoke_key(key_id)

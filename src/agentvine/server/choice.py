@@ -1,0 +1,60 @@
+"""Which order a worker gets next."""
+
+from dataclasses import dataclass, field
+
+from agentvine.domain.key import Scope
+from agentvine.store import work_orders
+from agentvine.store.rows import json_value
+from agentvine.store.unit import Dialect, Row, Unit
+from agentvine.store.work_orders import Obstacles, Wanted
+from agentvine.store.workers import Claimer
+
+
+@dataclass(slots=True)
+class Search:
+    """One worker's search: its queues strictly in their order; in each, by priority, then by age.
+
+    What was parked or lost goes before all others of its queue. What stands in the way (a repository with enough
+    running, a specialization that the worker lacks) is learnt from the first order that shows it, and from then on
+    passed over inside the query.
+    """
+
+    claimer: Claimer
+    scope: Scope
+    queues: tuple[str, ...]
+    repository_concurrency: int
+    _obstacles: Obstacles = field(default_factory=Obstacles)
+
+    def next(self, unit: Unit) -> Row | None:
+        """The best order there is now, locked, joined with its task; None if there is none."""
+        wanted = Wanted(self.claimer.worker_type, self.scope.permission_level.rank, self.scope.repositories or None)
+        for queue in self.queues:
+            row = self._first(unit, wanted, queue)
+            if row is not None:
+                return row
+        return None
+
+    def _first(self, unit: Unit, wanted: Wanted, queue: str) -> Row | None:
+        while row := work_orders.first_claimable(unit, wanted, queue, self._obstacles, lock=False):
+            if self._fits(row, row["running"]):
+                if unit.dialect is Dialect.SQLITE:
+                    return row
+                # Only now, knowing the obstacles: to lock an order that does not fit would hide it from others.
+                row = work_orders.first_claimable(unit, wanted, queue, self._obstacles, lock=True)
+                if row is None or self._still_fits(unit, row):
+                    return row
+        return None
+
+    def _fits(self, row: Row, running: int) -> bool:
+        requires: str = row["requires"]
+        if requires and not set(json_value(requires)) <= set(self.claimer.specializations):
+            self._obstacles.beyond.append(requires)
+            return False
+        if running >= self.repository_concurrency:
+            self._obstacles.full.append(row["repository"])
+            return False
+        return True
+
+    def _still_fits(self, unit: Unit, row: Row) -> bool:
+        work_orders.lock_repository(unit, row["repository"])
+        return self._fits(row, work_orders.running_in(unit, row["repository"]))

@@ -1,0 +1,294 @@
+"""The people's side of the server: `wire.front_desk.FrontDesk`, for real."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TypeVar
+
+import agentvine
+from agentvine.domain.errors import Unavailable
+from agentvine.domain.event import Event
+from agentvine.domain.evidence import Evidence
+from agentvine.domain.execution import Execution
+from agentvine.domain.key import Key
+from agentvine.domain.request import RequestStatus, WorkerRequest
+from agentvine.domain.task import NewTask, Task, TaskStatus
+from agentvine.domain.work_order import OrderStatus, WorkOrder
+from agentvine.domain.worker import Worker
+from agentvine.kit.doorbell import pause
+from agentvine.server.chronicle import actor_of
+from agentvine.server.holding import locked_order
+from agentvine.server.keyring import KeyRing
+from agentvine.server.pages import cursor_of_request, id_cursor, page_of, request_cursor, slice_of
+from agentvine.server.permits import known, not_found, permit, permit_repository
+from agentvine.server.reading import check_number, invalid, visible_execution, visible_order, visible_request
+from agentvine.server.submission import Submissions
+from agentvine.server.worker_desk import ControlPlaneService
+from agentvine.store import events, executions, listings, requests, tasks, work_orders, workers
+from agentvine.store.listings import Slice, TasksWanted
+from agentvine.store.unit import Unit
+from agentvine.wire import messages as m
+from agentvine.wire import routes
+
+T = TypeVar("T")
+_EVENTS_AT_ONCE = 500
+_BETWEEN_LOOKS = 0.05
+"""Seconds between two looks of one stream of events, however often it is rung."""
+_DEAD_LETTERS = 100
+_DIFF = "diff"
+
+
+class FrontDeskService:
+    """What all keys share; `acting_as(key)` gives one key's view."""
+
+    def __init__(
+        self,
+        control: ControlPlaneService,
+        keyring: KeyRing,
+        degraded: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`degraded` names what is missing without stopping the work, and why."""
+        self.control = control
+        self.keyring = keyring
+        self.degraded = degraded
+        self.submissions = Submissions(control.clock)
+
+    def acting_as(self, key: Key) -> "FrontDeskOf":
+        """The contract, bound to a key."""
+        return FrontDeskOf(self, key)
+
+
+class FrontDeskOf:
+    """`FrontDesk` for one key. What the methods do is said there."""
+
+    def __init__(self, service: FrontDeskService, key: Key) -> None:
+        self._service = service
+        self._control = service.control
+        self._key = key
+
+    # ── tasks and orders ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(self, task: NewTask, idempotency_key: str | None = None) -> Task:
+        permit(self._key, routes.SUBMIT)
+        return await self._write(lambda unit: self._service.submissions.submit(unit, task, idempotency_key, self._key))
+
+    async def submit_all(self, batch: m.TaskBatch) -> tuple[Task, ...]:
+        permit(self._key, routes.SUBMIT_BATCH)
+        return await self._write(lambda unit: self._service.submissions.submit_all(unit, batch, self._key))
+
+    async def task(self, task_id: str) -> m.TaskDetail:
+        permit(self._key, routes.TASK)
+
+        def look(unit: Unit) -> m.TaskDetail:
+            task = tasks.get(unit, known("task", task_id))
+            if task is None:
+                raise not_found("task", task_id)
+            order = visible_order(unit, task.work_order_id, self._key)
+            kept = executions.of_order(unit, order.id)
+            return m.TaskDetail(
+                task=task,
+                order=order,
+                executions=tuple(one.execution for one in kept),
+                requests=requests.of_order(unit, order.id),
+                summary=next((one.summary for one in reversed(kept) if one.summary), ""),
+            )
+
+        return await self._read(look)
+
+    async def tasks(
+        self, which: m.TaskFilter = m.TaskFilter(), cursor: str | None = None, limit: int = 50
+    ) -> m.Page[Task]:
+        permit(self._key, routes.TASKS)
+        part = slice_of(self._key, limit, id_cursor(cursor))
+        wanted = _wanted(which)
+        found = await self._read(lambda unit: listings.tasks(unit, wanted, part))
+        return page_of(found, limit, lambda task: task.id)
+
+    async def cancel(self, task_id: str) -> WorkOrder:
+        permit(self._key, routes.CANCEL_TASK)
+        return await self._write(lambda unit: self._cancel(unit, self._order_of_task(unit, task_id)))
+
+    async def retry(self, task_id: str) -> WorkOrder:
+        permit(self._key, routes.RETRY_TASK)
+        return await self._write(lambda unit: self._requeue(unit, self._order_of_task(unit, task_id)))
+
+    async def work_order(self, work_order_id: str) -> WorkOrder:
+        permit(self._key, routes.WORK_ORDER)
+        return await self._read(lambda unit: visible_order(unit, work_order_id, self._key))
+
+    async def work_orders(
+        self, status: OrderStatus | None = None, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[WorkOrder]:
+        permit(self._key, routes.WORK_ORDERS)
+        part = slice_of(self._key, limit, id_cursor(cursor))
+        found = await self._read(lambda unit: listings.orders(unit, status, part))
+        return page_of(found, limit, lambda order: order.id)
+
+    async def cancel_order(self, work_order_id: str) -> WorkOrder:
+        permit(self._key, routes.CANCEL_ORDER)
+        return await self._write(lambda unit: self._cancel(unit, locked_order(unit, work_order_id)))
+
+    async def requeue(self, work_order_id: str) -> WorkOrder:
+        permit(self._key, routes.REQUEUE)
+        return await self._write(lambda unit: self._requeue(unit, locked_order(unit, work_order_id)))
+
+    def _order_of_task(self, unit: Unit, task_id: str) -> WorkOrder:
+        order = work_orders.locked_by_task(unit, known("task", task_id))
+        if order is None:
+            raise not_found("task", task_id)
+        return order
+
+    def _cancel(self, unit: Unit, order: WorkOrder) -> WorkOrder:
+        permit_repository(self._key, order.repository)
+        return self._control.orders.cancel(unit, order, actor_of(self._key))
+
+    def _requeue(self, unit: Unit, order: WorkOrder) -> WorkOrder:
+        permit_repository(self._key, order.repository)
+        return self._control.orders.requeue(unit, order, actor_of(self._key))
+
+    # ── executions ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def execution(self, execution_id: str) -> Execution:
+        permit(self._key, routes.EXECUTION)
+        return await self._read(lambda unit: visible_execution(unit, execution_id, self._key))
+
+    async def transcript(self, execution_id: str, after: int = 0, wait_seconds: float = 0.0) -> m.TranscriptPage:
+        permit(self._key, routes.TRANSCRIPT)
+        return await self._control.reading.transcript(execution_id, after, wait_seconds, self._key)
+
+    async def diff(self, execution_id: str) -> str:
+        permit(self._key, routes.DIFF)
+        content = await self._control.reading.artifact(execution_id, _DIFF, self._key)
+        return content.decode("utf-8", "replace")
+
+    async def evidence(self, execution_id: str) -> Evidence:
+        permit(self._key, routes.EVIDENCE)
+        return await self._control.reading.evidence(execution_id, self._key)
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def requests(
+        self, status: RequestStatus | None = RequestStatus.OPEN, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[WorkerRequest]:
+        permit(self._key, routes.REQUESTS)
+        at, after = request_cursor(cursor)
+        part = slice_of(self._key, limit, after)
+        found = await self._read(lambda unit: listings.requests(unit, status, at, part))
+        return page_of(found, limit, cursor_of_request)
+
+    async def request(self, request_id: str) -> WorkerRequest:
+        permit(self._key, routes.REQUEST)
+        return await self._read(lambda unit: visible_request(unit, request_id, self._key))
+
+    async def respond(self, request_id: str, reply: m.Reply) -> WorkerRequest:
+        permit(self._key, routes.RESPOND)
+        await self.request(request_id)  # raises NotFound for one that this key may not see
+        return await self._control.answer(request_id, reply, made_by=actor_of(self._key))
+
+    # ── the fleet ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def workers(self) -> tuple[Worker, ...]:
+        permit(self._key, routes.WORKERS)
+        return await self._read(workers.everyone)
+
+    async def worker(self, worker_id: str) -> Worker:
+        permit(self._key, routes.WORKER)
+
+        def look(unit: Unit) -> Worker:
+            worker = workers.get(unit, known("worker", worker_id))
+            if worker is None:
+                raise not_found("worker", worker_id)
+            return worker
+
+        return await self._read(look)
+
+    async def drain_worker(self, worker_id: str) -> Worker:
+        permit(self._key, routes.DRAIN_WORKER)
+        worker = await self._write(lambda unit: self._control.registry.drain(unit, worker_id))
+        self._control.heartbeats.drain(worker_id)
+        return worker
+
+    async def queue(self) -> m.QueueReport:
+        permit(self._key, routes.QUEUE)
+        letters = Slice(_DEAD_LETTERS, repositories=self._key.scope.repositories or None)
+
+        def look(unit: Unit) -> m.QueueReport:
+            return m.QueueReport(
+                lines=listings.queue_lines(unit, self._control.clock.now()),
+                totals=listings.totals(unit),
+                dead_letters=tuple(listings.orders(unit, OrderStatus.FAILED, letters)),
+            )
+
+        return await self._read(look)
+
+    async def events(self, after: int | None = None, task_id: str | None = None) -> AsyncIterator[Event]:
+        permit(self._key, routes.EVENTS)
+        if task_id is not None:
+            known("task", task_id)
+        if after is not None:
+            check_number("after", after)
+        repositories = self._key.scope.repositories or None
+        loop = asyncio.get_running_loop()
+        with self._control.bells.events() as bell:
+            position = await self._control.latest_event() if after is None else after
+            while True:
+                looked_at = loop.time()
+                try:
+                    found = await self._read(
+                        lambda unit, position=position: events.after(  # type: ignore[misc]
+                            unit, position, task_id, repositories, _EVENTS_AT_ONCE
+                        )
+                    )
+                except Unavailable:  # a reader follows on when the database is back
+                    await pause(self._control.terms.watch_recheck_seconds)
+                    continue
+                for event in found.events:
+                    yield event
+                position = found.position
+                if not found.more:
+                    await bell.wait(self._control.terms.watch_recheck_seconds)
+                    await pause(max(looked_at + _BETWEEN_LOOKS - loop.time(), 0.0))
+
+    # ── keys and health ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def keys(self) -> tuple[Key, ...]:
+        permit(self._key, routes.KEYS)
+        return await self._service.keyring.list()
+
+    async def create_key(self, new: m.NewKey) -> m.CreatedKey:
+        permit(self._key, routes.CREATE_KEY)
+        return await self._service.keyring.create(new, created_by=self._key.id)
+
+    async def revoke_key(self, key_id: str) -> Key:
+        permit(self._key, routes.REVOKE_KEY)
+        return await self._service.keyring.revoke(key_id, actor_of(self._key))
+
+    async def who_am_i(self) -> m.WhoAmI:
+        return m.WhoAmI(key=self._key)
+
+    async def health(self) -> m.Health:
+        try:
+            await self._control.check()
+        except Unavailable as error:
+            return m.Health(status="down", version=agentvine.__version__, degraded={"database": error.message})
+        degraded = dict(self._service.degraded())
+        return m.Health(status="degraded" if degraded else "ok", version=agentvine.__version__, degraded=degraded)
+
+    async def _read(self, work: Callable[[Unit], T]) -> T:
+        return await self._control.database.read(work)
+
+    async def _write(self, work: Callable[[Unit], T]) -> T:
+        return await self._control.database.write(work)
+
+
+def _wanted(which: m.TaskFilter) -> TasksWanted:
+    status: str | None = which.status
+    blocked: bool | None = None
+    if status is not None:
+        if status not in set(TaskStatus):
+            raise invalid("/status", f"a task's status is one of {', '.join(TaskStatus)}")
+        if status in {TaskStatus.BLOCKED, TaskStatus.PENDING}:
+            status, blocked = OrderStatus.PENDING.value, status == TaskStatus.BLOCKED
+    repository = which.repository
+    if repository is not None and ("\0" in repository or not repository.isprintable()):
+        raise invalid("/repository", "a repository URL holds no control characters")
+    return TasksWanted(status, blocked, which.type.value if which.type else None, repository)

@@ -1,0 +1,161 @@
+"""The one way in, an ASGI middleware: which route, whose key, may it, is it too long, what went wrong, how long?
+
+As the route is known here, the hot ones are served from here: to go through the application's own middleware and
+routers would double what such a request costs.
+
+Whatever happens behind it, the client gets an answer: an `AgentVineError` as its problem document, anything else as a
+500 that names the request, whose traceback is in the log under that name.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping
+from itertools import count
+from time import perf_counter
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agentvine.domain.errors import AgentVineError, Forbidden, Unauthenticated
+from agentvine.domain.key import Key
+from agentvine.kit.logs import logger
+from agentvine.server.bodies import BodyLimit, too_large
+from agentvine.server.refusals import REQUEST_ID, fault, plain_refusal, refusal
+from agentvine.server.route_table import RouteTable
+from agentvine.server.services import KEY, SERVICES, Services
+from agentvine.server.waits import LONG, ClientGone
+from agentvine.wire import routes
+from agentvine.wire.messages import LARGEST_ARTIFACT, LARGEST_BODY
+from agentvine.wire.routes import BASE, ROUTES, Route
+
+_REQUEST_ID = re.compile(rb"[0-9A-Za-z_.-]{1,64}")
+_PROBES = {route.path: route.full for route in (routes.HEALTH, routes.READY, routes.METRICS)}
+"""Where orchestrators look for these."""
+_Headers = dict[bytes, bytes]
+
+
+class Gate:
+    """Wraps the application. `services` say who may enter; `hot` serves some routes instead of the application."""
+
+    def __init__(self, app: ASGIApp, services: Services, hot: Mapping[Route, ASGIApp]) -> None:
+        self._app = app
+        self._hot = hot
+        self._services = services
+        self._table = RouteTable(ROUTES)
+        self._name = secrets.token_hex(4)
+        self._numbers = count(1)
+        self._log = logger("gate")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._not_http(scope, receive, send)
+            return
+        began = perf_counter()
+        headers: _Headers = dict(scope["headers"])
+        answer = _Answer(send, self._request_id(headers))
+        route: Route | None = None
+        try:
+            scope[SERVICES], scope[REQUEST_ID] = self._services, answer.request_id
+            app = self._app
+            path: str = scope["path"]
+            if path in _PROBES:
+                path = scope["path"] = _PROBES[path]
+            if path.startswith(BASE):
+                route = self._route(scope, path)
+                await self._admit(route, headers, scope)
+                receive = _limited(route, headers, receive)
+                app = self._hot.get(route, app)
+            await app(scope, receive, answer)
+        except _Refused as refused:
+            await refused.response(scope, receive, answer)
+        except AgentVineError as error:
+            await self._tell(error, answer, scope, receive)
+        except ClientGone:
+            return
+        except Exception:  # noqa: BLE001  the border of the process: the client gets a 500, the log the traceback
+            self._log.exception("unexpected", request_id=answer.request_id, method=scope["method"], path=scope["path"])
+            await self._tell(fault(answer.request_id), answer, scope, receive)
+        if answer.status >= 400:
+            self._services.metrics.refused(answer.status)
+        if route is not None and LONG not in scope:
+            self._services.metrics.answered(route, perf_counter() - began)
+
+    def _request_id(self, headers: _Headers) -> str:
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return f"{self._name}-{next(self._numbers)}"  # a number: to ask the kernel for chance lets go of the GIL
+
+    def _route(self, scope: Scope, path: str) -> Route:
+        methods, scope["path_params"] = self._table.find(path)
+        route = methods.get(scope["method"])
+        if route is not None:
+            return route
+        if not methods:
+            raise _Refused(plain_refusal(404, f"there is nothing at {path}; /docs lists what there is"))
+        allowed = ", ".join(sorted(methods))
+        raise _Refused(plain_refusal(405, f"{path} takes {allowed}, not {scope['method']}", {"Allow": allowed}))
+
+    async def _admit(self, route: Route, headers: _Headers, scope: Scope) -> None:
+        if not route.roles:
+            return
+        scheme, _, secret = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise Unauthenticated("no API key was sent; send it in the header Authorization: Bearer <key>")
+        key = scope[KEY] = await self._services.identify(secret.strip())
+        if key.scope.role not in route.roles:
+            raise self._forbidden(route, key)
+
+    def _forbidden(self, route: Route, key: Key) -> Forbidden:
+        self._log.warning("refused", key=key.id, role=key.scope.role.value, method=route.method, route=route.full)
+        allowed = sorted(role.value for role in route.roles)
+        return Forbidden(
+            f"a key with the role {key.scope.role.value} may not do this; it takes {' or '.join(allowed)}",
+            needs={"role": list(allowed)},
+        )
+
+    async def _tell(self, error: AgentVineError, answer: "_Answer", scope: Scope, receive: Receive) -> None:
+        if not answer.status:
+            await refusal(error)(scope, receive, answer)
+
+    async def _not_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            await self._app(scope, receive, send)
+
+
+class _Refused(Exception):
+    """The request goes no further; this is the answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
+class _Answer:
+    """Sends what the application answers, with the request's id, and remembers the status."""
+
+    __slots__ = ("_send", "request_id", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self.request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+        await self._send(message)
+
+
+def _limited(route: Route, headers: _Headers, receive: Receive) -> Receive:
+    """`receive`, or a counting one; raises `TooLarge` at once if the declared length is too much already."""
+    limit = LARGEST_ARTIFACT if route is routes.PUT_ARTIFACT else LARGEST_BODY
+    declared = headers.get(b"content-length")
+    if declared is None:
+        return BodyLimit(receive, limit) if b"transfer-encoding" in headers else receive
+    if int(declared) > limit:  # the HTTP parser has seen to it that it is a number, and the length of the body
+        raise too_large(limit)
+    return receive

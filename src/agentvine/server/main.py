@@ -1,0 +1,164 @@
+"""A server, put together and run."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentvine.broker.redis import RedisBroker
+from agentvine.domain.errors import Unavailable
+from agentvine.kit.clock import SystemClock
+from agentvine.kit.configuration import ConfigurationError
+from agentvine.kit.logs import logger
+from agentvine.kit.shutdown import Shutdown
+from agentvine.server.app import create_app
+from agentvine.server.bells import Bells
+from agentvine.server.broker_link import BrokerLink
+from agentvine.server.front_desk import FrontDeskService
+from agentvine.server.keyring import KeyRing, new_secret
+from agentvine.server.listening import bind, listening
+from agentvine.server.reaper import Reaper
+from agentvine.server.services import Services
+from agentvine.server.settings import ServerSettings
+from agentvine.server.worker_desk import ControlPlaneService
+from agentvine.store.artifacts import ArtifactFolder
+from agentvine.store.database import Database
+from agentvine.store.engine import open_database
+from agentvine.store.migrate import DatabaseDamaged, DatabaseTooNew, migrate
+
+CHECK_SECONDS = 5.0
+"""A database that takes longer to say anything counts as not answering."""
+_log = logger("server")
+
+
+@dataclass(frozen=True, slots=True)
+class BoundServer:
+    """A server that takes requests."""
+
+    url: str
+
+
+class DiskFailed(Exception):
+    """The database's disk cannot be trusted any more. The process must end; nothing was acknowledged in vain."""
+
+
+async def serve(
+    settings: ServerSettings, shutdown: Shutdown, ready: Callable[[BoundServer], None] | None = None
+) -> None:
+    """Run a server until `shutdown` drains. `ready` is called once it takes requests.
+
+    Raises `ConfigurationError` if it cannot listen or start with these settings, `DiskFailed`.
+    """
+    failures: list[BaseException] = []
+
+    def on_fatal(error: BaseException) -> None:
+        failures.append(error)
+        shutdown.stop()
+
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.closing(bind(settings)) as listener:
+        await _migrate(settings)
+        database = open_database(settings.database, on_fatal=on_fatal)
+        try:
+            keyring = KeyRing(database, SystemClock())
+            await _first_key(settings, keyring)
+            async with (
+                _assembled(settings, database, keyring) as services,
+                listening(create_app(services), services.waits, listener, shutdown) as url,
+            ):
+                _log.info("serving", url=url)
+                if ready is not None:
+                    ready(BoundServer(url))
+                await shutdown.draining.wait()
+        finally:
+            await database.close()
+    if failures:
+        raise DiskFailed(str(failures[0])) from failures[0]
+
+
+async def _migrate(settings: ServerSettings) -> None:
+    try:
+        await asyncio.to_thread(migrate, settings.database)
+    except (DatabaseTooNew, DatabaseDamaged) as error:
+        raise ConfigurationError(str(error)) from error
+
+
+async def _first_key(settings: ServerSettings, keyring: KeyRing) -> None:
+    """See to it that there is a key, and that its secret is known to whoever runs this server."""
+    if settings.first_key is not None:
+        try:
+            await keyring.bootstrap(settings.first_key.get_secret_value())
+        except ValueError as error:
+            raise ConfigurationError(f"AGENTVINE_SERVER_FIRST_KEY: {error}") from error
+        return
+    if await keyring.has_admin():
+        return
+    secret, path = new_secret(), settings.data / "first-key"
+    _write_secret(path, secret)  # before there is such a key: one whose secret nobody knows would lock everybody out
+    if await keyring.bootstrap(secret) is not None:
+        _log.warning("there was no admin key; the first one was made", its_secret_is_in=str(path))
+    else:  # another server was faster
+        path.unlink(missing_ok=True)
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    try:
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        with path.open("w", encoding="utf-8") as file:
+            file.write(f"{secret}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ConfigurationError(f"the first admin key cannot be written to {path}: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def _assembled(settings: ServerSettings, database: Database, keyring: KeyRing) -> AsyncIterator[Services]:
+    """The use cases, with the loops that belong to them running."""
+    broker = RedisBroker(settings.redis_url) if settings.redis_url else None
+    link = BrokerLink(broker) if broker else None
+    bells = Bells(publish=link.publish if link else None)
+    control = ControlPlaneService(
+        database=database,
+        clock=SystemClock(),
+        bells=bells,
+        terms=settings.terms,
+        artifacts=ArtifactFolder(settings.data / "artifacts"),
+    )
+    loops = [Reaper(control).run(), control.heartbeats.run()]
+    if link is not None:
+        loops.append(link.run(bells, control))
+    degraded = link.degraded if link else dict
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(loop) for loop in loops]
+            yield services(keyring, control, degraded)
+            for task in running:
+                task.cancel()
+    finally:
+        if broker is not None:
+            await broker.close()
+
+
+def services(keyring: KeyRing, control: ControlPlaneService, degraded: Callable[[], dict[str, str]] = dict) -> Services:
+    """What the HTTP application is given."""
+    return Services(
+        identify=keyring.identify,
+        control_plane=control.acting_as,
+        front_desk=FrontDeskService(control, keyring, degraded=degraded).acting_as,
+        latest_event=control.latest_event,
+        check=lambda: _check(control),
+        degraded=degraded,
+    )
+
+
+async def _check(control: ControlPlaneService) -> None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await control.check()
+    except TimeoutError as error:
+        raise Unavailable(f"the database has not answered for {CHECK_SECONDS:g} s", retry_after=1) from error

@@ -1,0 +1,113 @@
+"""The server's round: leases that ended, orders that are due, requests that nobody answered, workers that fell silent.
+
+It does harm to nobody who could not help it. After the server's start, after a jump of the wall clock, and after a time
+in which the server itself or its database stood still, every live lease begins anew instead of ending, and nobody is
+taken for silent before he had the time to speak again.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agentvine.domain.errors import Unavailable
+from agentvine.kit.doorbell import Doorbell
+from agentvine.kit.logs import logger
+from agentvine.server.worker_desk import ControlPlaneService
+from agentvine.store import requests, work_orders, workers
+from agentvine.store.unit import Unit
+
+_AT_ONCE = 100
+_log = logger("reaper")
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """When the last round began that got through."""
+
+    wall: datetime
+    elapsed: float
+
+
+class Reaper:
+    """One for each server process; several do no harm to one another."""
+
+    def __init__(self, control: ControlPlaneService) -> None:
+        self._control = control
+        self._terms = control.terms
+        self._bell = Doorbell()
+        self._last: _Round | None = None
+        self._listening_since = 0.0
+
+    async def run(self) -> None:
+        """A round every `reaper_interval` seconds until cancelled. Survives trouble with the database."""
+        while True:
+            try:
+                await self.sweep()
+            except Unavailable as error:
+                _log.warning("round left out", why=error.message)
+            except Exception:  # noqa: BLE001  the outermost guard of this loop
+                _log.exception("round failed")
+            await self._bell.wait(self._terms.reaper_interval)
+
+    def ring(self) -> None:
+        """Make the next round now."""
+        self._bell.ring()
+
+    async def sweep(self) -> None:
+        """One round. Raises `Unavailable`, and then counts as not made."""
+        clock = self._control.clock
+        this = _Round(clock.now(), clock.elapsed())
+        why = self._why_not_trust_time(this)
+        if why is not None:
+            refreshed = await self._control.database.write(self._control.orders.refresh_leases)
+            self._listening_since = this.elapsed
+            if refreshed:
+                _log.info("leases begin anew", why=why, leases=refreshed)
+        await self._control.database.write(self._control.orders.promote_due)
+        await self._expire_leases()
+        await self._expire_requests()
+        await self._note_silence(this)
+        self._last = this
+
+    def _why_not_trust_time(self, this: _Round) -> str | None:
+        last = self._last
+        if last is None:
+            return "the server was started"
+        passed = this.elapsed - last.elapsed
+        if passed > self._terms.reaper_interval + self._terms.stall_seconds:
+            return f"nothing was done for {passed:.1f} s"
+        jump = (this.wall - last.wall).total_seconds() - passed
+        if abs(jump) > self._terms.clock_jump_seconds:
+            return f"the wall clock jumped by {jump:.1f} s"
+        return None
+
+    async def _expire_leases(self) -> None:
+        def work(unit: Unit) -> int:
+            orders = work_orders.expired(unit, self._control.clock.now(), _AT_ONCE)
+            for order in orders:
+                self._control.orders.lose(unit, order, "its worker stopped renewing the lease")
+            return len(orders)
+
+        while await self._control.database.write(work) == _AT_ONCE:
+            pass
+
+    async def _expire_requests(self) -> None:
+        def work(unit: Unit) -> int:
+            due = requests.expired(unit, self._control.clock.now(), _AT_ONCE)
+            for request_id in due:
+                self._control.conversations.expire(unit, request_id)
+            return len(due)
+
+        while await self._control.database.write(work) == _AT_ONCE:
+            pass
+
+    async def _note_silence(self, this: _Round) -> None:
+        if this.elapsed - self._listening_since < self._terms.silent_seconds:
+            return
+        await self._control.heartbeats.flush()
+        since = this.wall - timedelta(seconds=self._terms.silent_seconds)
+
+        def work(unit: Unit) -> None:
+            for worker_id in workers.silent(unit, since):
+                self._control.registry.set_offline(unit, worker_id, "no heartbeat came any more")
+
+        await self._control.database.write(work)

@@ -1,0 +1,87 @@
+"""What workers report about an execution: progress, transcript, artifacts, evidence, the intent to deliver.
+
+Runs inside transactions, as `Orders` does. None of it moves the order; all of it needs its live lease.
+"""
+
+from agentvine.domain.errors import InvalidInput
+from agentvine.domain.event import EventKind
+from agentvine.domain.execution import Execution, Phase, Usage
+from agentvine.domain.key import Key
+from agentvine.kit.clock import Clock
+from agentvine.server.chronicle import Told, actor_of, tell_execution
+from agentvine.server.holding import held, live_execution
+from agentvine.store import executions, transcripts
+from agentvine.store.executions import Artifact
+from agentvine.store.unit import Unit
+from agentvine.wire import messages as m
+from agentvine.wire.channels import Ring
+
+BUNDLE = "bundle"
+_PHASES = tuple(Phase)
+
+
+class Reports:
+    """Takes reports down."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def phase(self, unit: Unit, execution_id: str, report: m.PhaseReport, key: Key) -> None:
+        """Progress; one that lies behind the present phase is late and changes nothing."""
+        execution = live_execution(unit, execution_id, report.token, key).execution
+        was, is_ = _PHASES.index(execution.phase), _PHASES.index(report.phase)
+        if is_ < was:
+            return
+        changes: dict[str, Phase | Usage | str] = {"phase": report.phase}
+        if report.base_sha is not None:
+            changes["base_sha"] = report.base_sha
+        if report.session_id is not None:
+            changes["session_id"] = report.session_id
+        if report.usage is not None:
+            changes["usage"] = report.usage
+        executions.save_progress(unit, execution.model_copy(update=changes))
+        if is_ > was:
+            told = Told(actor_of(key), data={"phase": report.phase.value})
+            tell_execution(unit, EventKind.EXECUTION_PHASE, self._clock.now(), execution, told)
+
+    def transcript(self, unit: Unit, execution_id: str, batch: m.TranscriptBatch, key: Key) -> None:
+        """Entries; those that are there already are passed over."""
+        live_execution(unit, execution_id, batch.token, key)
+        transcripts.add(unit, execution_id, batch.first, batch.entries)
+        unit.ring(Ring(kind="transcript", execution_id=execution_id))
+
+    def artifact(self, unit: Unit, execution_id: str, token: int, artifact: Artifact, key: Key) -> None:
+        """An artifact whose content is in the folder already."""
+        kept = live_execution(unit, execution_id, token, key)
+        executions.save_artifact(unit, kept.execution, artifact, self._clock.now())
+
+    def evidence(self, unit: Unit, execution_id: str, report: m.EvidenceReport, key: Key) -> None:
+        """What the verification found. Passed, with a bundle: the result is stored."""
+        kept = live_execution(unit, execution_id, report.token, key)
+        if report.evidence.execution_id != execution_id:
+            raise _elsewhere("/evidence/execution_id", "the evidence is about another execution")
+        if report.evidence.task_id != kept.execution.task_id:
+            raise _elsewhere("/evidence/task_id", "the evidence is about another task")
+        executions.save_evidence(unit, report.evidence, report.head_sha)
+        verified = report.evidence.passed and BUNDLE in kept.execution.artifacts
+        if verified != kept.verified:
+            executions.save_verified(unit, execution_id, verified)
+        if verified:
+            told = Told(actor_of(key), data={"head_sha": report.head_sha or report.evidence.head_sha})
+            tell_execution(unit, EventKind.EXECUTION_RESULT_STORED, self._clock.now(), kept.execution, told)
+
+    def deliver(self, unit: Unit, work_order_id: str, intent: m.DeliveryIntent, key: Key) -> Execution:
+        """The intent to deliver, before anything leaves; the same one again is told once."""
+        _, kept = held(unit, work_order_id, intent.token, key)
+        execution = live_execution(unit, kept.execution.id, intent.token, key).execution
+        if execution.delivery == intent.delivery:
+            return execution
+        executions.save_delivery(unit, execution.id, intent.delivery)
+        told = Told(actor_of(key), data=intent.delivery.model_dump(mode="json"))
+        tell_execution(unit, EventKind.DELIVERY_INTENDED, self._clock.now(), execution, told)
+        changes = {"delivery": intent.delivery, "head_sha": intent.delivery.new_sha}
+        return execution.model_copy(update=changes)
+
+
+def _elsewhere(pointer: str, message: str) -> InvalidInput:
+    return InvalidInput(message, errors=[{"pointer": pointer, "message": message}])

