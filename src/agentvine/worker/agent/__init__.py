@@ -1,0 +1,1 @@
+"""The coding agent behind its port: Claude Code."""

@@ -1,0 +1,124 @@
+"""What the agent is told: templates from `prompts/*.md`, filled in with the task and what is known of the repository.
+
+Values are put in once and never looked at again, so that a task's text cannot bring placeholders of its own; and it
+stands between fences that it does not contain, so that it cannot pretend to be more than a task.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from agentvine.domain.evidence import CheckOutcome, Evidence
+from agentvine.domain.task import NewTask
+from agentvine.domain.worker_types import WorkerProfile
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_LONGEST_GUIDE = 40_000
+"""Characters of a CLAUDE.md that are passed on."""
+_LONGEST_TAIL = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryFacts:
+    """What the worker found out about the base branch, by itself and before the agent saw it."""
+
+    branch: str
+    base_sha: str
+    languages: tuple[str, ...] = ()
+    setup: str | None = None
+    """The set-up command; it was run already."""
+    test: str | None = None
+    guide: str | None = None
+    """The content of CLAUDE.md."""
+
+
+def instructions(profile: WorkerProfile, facts: RepositoryFacts) -> str:
+    """What goes behind the agent's own system prompt: how it works here, and what the project asks of everybody."""
+    guide = (
+        f"\n## The project's own guide (CLAUDE.md)\n\n{_fenced(facts.guide[:_LONGEST_GUIDE])}" if facts.guide else ""
+    )
+    values = {"done_means": profile.done_means, "commit_rule": _commit_rule(profile), "project_section": guide}
+    return _filled("shared", values).rstrip() + "\n"
+
+
+def opening(profile: WorkerProfile, task: NewTask, facts: RepositoryFacts) -> str:
+    """The first message: the task."""
+    return _filled(profile.type.value, {"task_section": _task(task), "facts_section": _facts(facts)})
+
+
+def repair(profile: WorkerProfile, evidence: Evidence, number: int, most: int) -> str:
+    """The message after a verification that failed: which checks, why, and how the failing commands ended."""
+    parts = [
+        f"- **{check.name}**: {check.why or check.outcome}"
+        for check in evidence.checks
+        if check.outcome in {CheckOutcome.FAILED, CheckOutcome.UNKNOWN}
+    ]
+    for command in evidence.commands:
+        if command.exit_code and command.where != "base" and command.output_tail.strip():
+            shown = " ".join(command.argv)
+            tail = _fenced(command.output_tail[-_LONGEST_TAIL:])
+            parts.append(f"\n`{shown}` ended with exit code {command.exit_code}:\n\n{tail}")
+    values = {"failures_section": "\n".join(parts), "commit_again": _commit_again(profile)}
+    return _filled("repair", {**values, "number": str(number), "most": str(most)})
+
+
+def comments(profile: WorkerProfile, comment: str) -> str:
+    """The message after a person refused the delivery and said why."""
+    return _filled("comments", {"comment_section": _fenced(comment), "commit_again": _commit_again(profile)})
+
+
+def _commit_rule(profile: WorkerProfile) -> str:
+    if not profile.changes_files:
+        return "Change no file and commit nothing."
+    prefix = profile.commit_prefix
+    return (
+        "Commit your work with git, in commits that each make sense. Messages follow Conventional Commits: yours\n"
+        f"  start with `{prefix}:` or `{prefix}(scope):`. What is not committed when you stop is lost."
+    )
+
+
+def _commit_again(profile: WorkerProfile) -> str:
+    return "commit it" if profile.changes_files else "hand the corrected findings over again, all of them"
+
+
+def _task(task: NewTask) -> str:
+    parts = [f"**{_one_line(task.title)}**"]
+    if task.description.strip():
+        parts.append(f"The description, as it was written:\n\n{_fenced(task.description)}")
+    if task.requirements:
+        parts.append("Requirements:\n\n" + _fenced("\n".join(f"- {one}" for one in task.requirements)))
+    return "\n\n".join(parts)
+
+
+def _facts(facts: RepositoryFacts) -> str:
+    lines = [f"- The checkout is at `{facts.base_sha[:12]}`, the head of branch `{facts.branch}`."]
+    if facts.languages:
+        lines.append(f"- Languages: {', '.join(facts.languages)}.")
+    if facts.setup:
+        lines.append(f"- It was set up with `{_one_line(facts.setup)}`.")
+    if facts.test:
+        lines.append(f"- Its tests are run with `{_one_line(facts.test)}`.")
+    else:
+        lines.append("- No command that runs its tests was found.")
+    return "What is known of the repository:\n\n" + "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}text\n{text.rstrip()}\n{fence}"
+
+
+@cache
+def _template(name: str) -> str:
+    return (files("agentvine.worker.agent") / "prompts" / f"{name}.md").read_text("utf-8")
+
+
+def _filled(name: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], _template(name))

@@ -1,0 +1,166 @@
+"""One work order, from the claim to the delivery: prepare, work, verify, deliver."""
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from agentvine.domain.errors import InvalidInput
+from agentvine.domain.execution import Phase
+from agentvine.domain.ids import new_id
+from agentvine.domain.permission import PermissionLevel
+from agentvine.domain.request import RequestKind
+from agentvine.domain.retry import Failure, FailureReason
+from agentvine.domain.worker_types import TaskType
+from agentvine.kit.logs import logger
+from agentvine.wire.messages import Claimed, NewRequest
+from agentvine.worker.agent.claude import ClaudeCode
+from agentvine.worker.agent.sessions import recording
+from agentvine.worker.beside import beside
+from agentvine.worker.box import DirectBoxes
+from agentvine.worker.conclusion import Conclusion, Failed, Parked, Progress
+from agentvine.worker.delivery import Deliverer, Verified
+from agentvine.worker.forge.none import NoForge
+from agentvine.worker.git import Git
+from agentvine.worker.git_errors import RepositoryProblem
+from agentvine.worker.handover import Fresh, GoOn, Ready, handed_over
+from agentvine.worker.job import Job, Workshop
+from agentvine.worker.main import Surroundings
+from agentvine.worker.mirror import Mirrors
+from agentvine.worker.place import place_of, sweep
+from agentvine.worker.publisher import Publisher
+from agentvine.worker.spares import Spares
+from agentvine.worker.storing import Shelf
+from agentvine.worker.toolchain import Toolchain
+from agentvine.worker.verification.base_results import BaseResults
+from agentvine.worker.verification.telling import evidence_in_words
+from agentvine.worker.verification.verify import Verifier
+from agentvine.worker.work import Work, prepare
+
+_log = logger("executor")
+
+
+class TaskExecutor:
+    """The `Executor` of a worker: Claude works, the worker proves, the publisher delivers."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+        self._swept = False
+
+    async def execute(self, claimed: Claimed, progress: Progress) -> Conclusion:
+        """As in `Executor`. Whatever an order, its repository or its agent does wrong becomes a `Failed`."""
+        try:
+            async with self._opened(claimed, progress) as job:
+                return await self._carry_out(job)
+        except RepositoryProblem as problem:
+            return _failed(problem.reason, str(problem))
+        except InvalidInput as mistake:  # the repository's .agentvine.toml
+            return _failed(FailureReason.SETUP_FAILED, mistake.message)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            return _failed(FailureReason.DISK_FULL, f"{self._shop.root}: {error.strerror}; free some space there")
+
+    async def _carry_out(self, job: Job) -> Conclusion:
+        """The whole story."""
+        await job.progress.report(Phase.PREPARING)
+        await job.mirror.update()
+        start = await handed_over(job)
+        if isinstance(start, Failed):
+            return start
+        if isinstance(start, Ready):
+            _log.info("taking over a result", execution_id=job.execution_id, head=start.result.head)
+            mine = start.stored.evidence.model_copy(update={"execution_id": job.execution_id})
+            await job.shelf.store(start.stored.with_evidence(mine))
+            return await self._deliver(job, start.result, approved=start.approved)
+        result = await self._work(job, start)
+        return result if isinstance(result, Failed) else await self._deliver(job, result)
+
+    async def _work(self, job: Job, start: Fresh | GoOn) -> Verified | Failed:
+        base = start.base if isinstance(start, GoOn) else await job.mirror.resolve(job.claimed.order.branch)
+        bench = await prepare(job, start, base)
+        secrets = [job.shop.model.api_key] if job.shop.model.api_key else []
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(beside("making a spare", job.shop.spares.refill(job.mirror, base)))
+            if job.task.type is not TaskType.REVIEW:
+                ahead = job.shop.verifier.know_base(job.subject(base, base))
+                await stack.enter_async_context(beside("testing the base", ahead))
+            shelf = job.shelf
+            told = recording(shelf.plane, shelf.execution_id, shelf.token, secrets)
+            transcript = await stack.enter_async_context(told)
+            return await Work(job, bench, transcript).until_done(start)
+
+    async def _deliver(self, job: Job, result: Verified, *, approved: bool = False) -> Conclusion:
+        """Let the result leave, or ask whether it may."""
+        if job.claimed.order.permission_level is PermissionLevel.HUMAN_REQUIRED and not approved:
+            return self._ask(job, result)
+        await job.progress.report(Phase.DELIVERING)
+        deliverer = Deliverer(job.progress, job.publisher, job.mirror, job.shop.forge, job.shelf, job.verify)
+        if job.task.type is TaskType.REVIEW:
+            return await deliverer.report(result)
+        return await deliverer.deliver(result)
+
+    def _ask(self, job: Job, result: Verified) -> Parked:
+        """A person has to agree. Everything needed to go on is stored; the slot is free until then."""
+        order, task = job.claimed.order, job.task
+        words = f"{result.summary}\n\n{evidence_in_words(result.evidence)}" if result.summary else ""
+        request = NewRequest(
+            token=job.claimed.lease.token,
+            id=new_id("req", job.shop.clock.now()),
+            kind=RequestKind.APPROVAL,
+            message=f"May the result of “{task.title}” leave for {order.repository} (a branch beside {order.branch})?",
+            context=words or evidence_in_words(result.evidence),
+            options=("approve", "deny"),
+        )
+        return Parked(request)
+
+    @asynccontextmanager
+    async def _opened(self, claimed: Claimed, progress: Progress) -> AsyncIterator[Job]:
+        """Everything for one execution; its folder is gone at the end."""
+        shop = self._shop
+        places = shop.root / "executions"
+        if not self._swept:
+            self._swept = True
+            await sweep(places)
+        mirror = shop.mirrors.of(claimed.order.repository)
+        lease = claimed.lease
+        shelf = Shelf(progress.plane, lease.execution_id, lease.token)
+        async with place_of(places, lease.execution_id, keep=shop.keep_places) as place:
+            publisher = Publisher(shop.git, place.results, mirror)
+            yield Job(shop, claimed, progress, place, mirror, publisher, shelf)
+
+
+def make_executor(around: Surroundings) -> TaskExecutor:
+    """The executor of a worker that was configured."""
+    config, clock = around.config, around.clock
+    root = config.workspace_dir
+    git = Git(root / "home")
+    toolchain = Toolchain.of_this_worker(config.tool_path)
+    boxes = DirectBoxes(toolchain.environment())
+    verifier = Verifier(
+        boxes,
+        BaseResults(root / "base-results"),
+        clock,
+        surroundings=toolchain.path,
+        longest=config.test_timeout,
+    )
+    shop = Workshop(
+        root=root,
+        agent=ClaudeCode(clock=clock),
+        git=git,
+        mirrors=Mirrors(git, root / "mirrors"),
+        spares=Spares(root / "spares"),
+        boxes=boxes,
+        verifier=verifier,
+        forge=NoForge(),
+        clock=clock,
+        model=config.model_access,
+        watchdog=config.watchdog,
+        environment=toolchain.environment(),
+        max_repairs=config.max_repairs,
+        keep_places=not config.cleanup_workspace,
+    )
+    return TaskExecutor(shop)
+
+
+def _failed(reason: FailureReason, detail: str) -> Failed:
+    return Failed(Failure(reason=reason, detail=detail.replace("\0", "")[:20_000]))

@@ -1,0 +1,13 @@
+"""A bare git remote: the branch is named, and that is all."""
+
+from agentvine.worker.forge.base import Proposal
+
+
+class NoForge:
+    """Implements `Forge`."""
+
+    opens_pull_requests = False
+
+    async def propose(self, proposal: Proposal) -> str | None:
+        """Nothing can be proposed."""
+        return None

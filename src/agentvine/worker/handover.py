@@ -1,0 +1,97 @@
+"""What an earlier execution of the order left behind, and what follows from it."""
+
+from dataclasses import dataclass
+
+from agentvine.domain.request import ControllerResponse, RequestKind
+from agentvine.domain.retry import Failure, FailureReason
+from agentvine.domain.worker_types import TaskType
+from agentvine.kit.logs import logger
+from agentvine.wire.messages import Earlier
+from agentvine.worker.conclusion import Failed
+from agentvine.worker.delivery import Verified
+from agentvine.worker.git_errors import GitFailed
+from agentvine.worker.job import Job
+from agentvine.worker.storing import Result, stored
+
+_log = logger("handover")
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Nothing to go on with: the work begins. `comment`: what a person said of work that is lost."""
+
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A verified result, which only has to be delivered. `approved`: a person has agreed already."""
+
+    result: Verified
+    stored: Result
+    approved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """A person refused the result and said why: the work goes on where it stopped."""
+
+    comment: str
+    base: str
+    head: str
+    execution_id: str
+    session_id: str | None
+
+
+async def handed_over(job: Job) -> Fresh | Ready | GoOn | Failed:
+    """What to do first. The mirror must be up to date. Raises GitFailed."""
+    earlier = job.claimed.earlier
+    if earlier is None:
+        return Fresh()
+    answer = _answer(earlier)
+    result = await stored(job.shelf.plane, earlier.execution.id)
+    if answer is not None and answer.verdict != "approved":
+        return await _refused(job, earlier, answer, result)
+    if result is None or not result.evidence.passed or (result.bundle is None and job.task.type is not TaskType.REVIEW):
+        return Fresh()
+    verified = await _made_again(job, result, earlier)
+    return Fresh() if verified is None else Ready(verified, result, approved=answer is not None)
+
+
+def _answer(earlier: Earlier) -> ControllerResponse | None:
+    """The answer to what that execution asked before it was parked, if it asked for approval of its result."""
+    request = earlier.request
+    if request is None or request.kind is not RequestKind.APPROVAL or request.execution_id != earlier.execution.id:
+        return None
+    return request.response
+
+
+async def _refused(
+    job: Job, earlier: Earlier, answer: ControllerResponse, result: Result | None
+) -> Fresh | GoOn | Failed:
+    comment = answer.message.strip()
+    if not comment:
+        detail = f"{answer.made_by} refused the delivery and did not say why"
+        return Failed(Failure(reason=FailureReason.DENIED, detail=detail))
+    made = await _made_again(job, result, earlier) if result is not None else None
+    if result is None or made is None:
+        return Fresh(comment)
+    return GoOn(comment, result.note.base_sha, made.head, earlier.execution.id, earlier.execution.session_id)
+
+
+async def _made_again(job: Job, result: Result, earlier: Earlier) -> Verified | None:
+    """The stored commits, made again from the bundle; None if they do not come out as they were recorded."""
+    note, evidence = result.note, result.evidence
+    head = note.base_sha
+    if result.bundle is not None:
+        head = await job.take_in(result.bundle, note.base_sha, note.signed_for)
+        if evidence.base_sha != note.base_sha:
+            try:
+                head = await job.publisher.rebase(head, note.base_sha, evidence.base_sha)
+            except GitFailed as error:
+                _log.warning("the stored result cannot be made again", reason=str(error))
+                return None
+    if evidence.head_sha not in {None, head}:
+        _log.warning("the stored result comes out different", recorded=evidence.head_sha, found=head)
+        return None
+    return Verified(evidence.base_sha, head, evidence, note.summary, earlier.execution.delivery)

@@ -1,0 +1,106 @@
+"""One execution's belongings: what it was given, where it works, with what tools."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from agentvine.domain.evidence import Evidence
+from agentvine.domain.task import NewTask
+from agentvine.domain.worker_types import PROFILES, WorkerProfile
+from agentvine.kit.clock import Clock
+from agentvine.wire.messages import Claimed
+from agentvine.worker.agent.base import Agent, ModelAccess, Watchdog
+from agentvine.worker.box import Boxes
+from agentvine.worker.conclusion import Progress
+from agentvine.worker.forge.base import Forge
+from agentvine.worker.git import Git
+from agentvine.worker.mirror import Mirror, Mirrors
+from agentvine.worker.place import Place
+from agentvine.worker.publisher import Publisher
+from agentvine.worker.spares import Spares
+from agentvine.worker.storing import Shelf
+from agentvine.worker.verification.verify import Subject, Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all executions of a worker share. `root` is where mirrors, places and results are kept on this host."""
+
+    root: Path
+    agent: Agent
+    git: Git
+    mirrors: Mirrors
+    spares: Spares
+    boxes: Boxes
+    verifier: Verifier
+    forge: Forge
+    clock: Clock
+    model: ModelAccess = field(default_factory=lambda: ModelAccess(None, None))
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the agent's commands need to find their tools."""
+    max_repairs: int = 2
+    keep_places: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One execution."""
+
+    shop: Workshop
+    claimed: Claimed
+    progress: Progress
+    place: Place
+    mirror: Mirror
+    publisher: Publisher
+    shelf: Shelf
+
+    @property
+    def task(self) -> NewTask:
+        return self.claimed.task.asked
+
+    @property
+    def profile(self) -> WorkerProfile:
+        return PROFILES[self.task.type]
+
+    @property
+    def execution_id(self) -> str:
+        return self.claimed.lease.execution_id
+
+    @property
+    def budget_left(self) -> float:
+        """Dollars that may still be spent."""
+        return self.claimed.budget_left_usd - self.progress.usage.cost_usd
+
+    def subject(self, base: str, head: str, *, repairs: int = 0, answer: JsonValue = None) -> Subject:
+        """The commits from `base` to `head`, to be verified."""
+        return Subject(
+            execution_id=self.execution_id,
+            task_id=self.claimed.task.id,
+            type=self.task.type,
+            url=self.claimed.order.repository,
+            commits=self.publisher.repository if head != base else self.mirror,
+            base=base,
+            head=head,
+            folder=self.place.checkouts,
+            private=self.place.private,
+            usage=self.progress.usage,
+            repairs=repairs,
+            answer=answer,
+        )
+
+    async def verify(self, base: str, head: str) -> Evidence:
+        """The evidence for a result that was moved onto another base."""
+        return await self.shop.verifier.verify(self.subject(base, head))
+
+    async def take_in(self, bundle: bytes, base: str, signed_for: str) -> str:
+        """Admit a bundle and sign its commits in the name of `signed_for`. Returns the head.
+
+        The same bundle gives the same head, on whatever host. Raises ResultRefused, GitFailed.
+        """
+        head = await self.publisher.admit(bundle, base, self.execution_id)
+        return await self.publisher.sign_off(
+            head, base, task_id=self.claimed.task.id, execution_id=signed_for, prefix=self.profile.commit_prefix
+        )

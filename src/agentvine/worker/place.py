@@ -1,0 +1,96 @@
+"""The folder of one execution, and the removal of those whose worker died."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentvine.kit.logs import logger
+from agentvine.worker.folders import remove_folder
+from agentvine.worker.host_lock import exclusive
+
+_LOCK_SECONDS = 30.0
+_log = logger("place")
+
+_NEVER_COMMITTED = (
+    "__pycache__/",
+    "*.py[cod]",
+    ".pytest_cache/",
+    ".mypy_cache/",
+    ".ruff_cache/",
+    ".hypothesis/",
+    ".tox/",
+    ".nox/",
+    ".coverage",
+    ".coverage.*",
+    "*.egg-info/",
+    ".venv/",
+    "node_modules/",
+    ".DS_Store",
+)
+"""What tools leave behind and nobody means to commit, for repositories that do not ignore it themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`workspace` is the agent's, `private` is the worker's, `checkouts` are for verification, `results` for commits
+    on their way out."""
+
+    root: Path
+
+    @property
+    def workspace(self) -> Path:
+        return self.root / "workspace"
+
+    @property
+    def private(self) -> Path:
+        return self.root / "private"
+
+    @property
+    def checkouts(self) -> Path:
+        return self.root / "checkouts"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+
+@asynccontextmanager
+async def place_of(folder: Path, execution_id: str, *, keep: bool = False) -> AsyncIterator[Place]:
+    """An empty place for an execution, in `folder`; gone at the end unless it is to be kept. Raises OSError."""
+    root = folder / execution_id
+    lock = folder / f"{execution_id}.lock"
+    async with exclusive(lock, _LOCK_SECONDS):
+        await remove_folder(root)
+        place = Place(root)
+        for part in (place.private, place.checkouts, place.results):
+            part.mkdir(mode=0o700, parents=True)
+        try:
+            yield place
+        finally:
+            if not keep:
+                await remove_folder(root)
+            lock.unlink(missing_ok=True)
+
+
+async def sweep(folder: Path) -> None:
+    """Remove the places whose worker is gone: nobody holds their lock. What resists is left, with a word in the log."""
+    for lock in await asyncio.to_thread(lambda: list(folder.glob("*.lock"))):
+        root = lock.with_suffix("")
+        with contextlib.suppress(TimeoutError):
+            async with exclusive(lock, 0):
+                try:
+                    await remove_folder(root)
+                except OSError as error:
+                    _log.warning("cannot be removed", folder=str(root), error=str(error))
+                lock.unlink(missing_ok=True)
+
+
+def never_commit_leftovers(workspace: Path) -> None:
+    """Let git pass over what tools leave behind. Call it before anybody else has touched the workspace."""
+    info = workspace / ".git" / "info"
+    info.mkdir(exist_ok=True)
+    with (info / "exclude").open("a") as file:
+        file.write("\n".join(_NEVER_COMMITTED) + "\n")

@@ -1,0 +1,1 @@
+"""What the worker finds out about a result by itself, in a checkout that the agent never touched."""

@@ -1,0 +1,86 @@
+"""`.agentvine.toml`: how a repository says that it is set up and tested. Read from the base branch only.
+
+[setup]
+command = "pip install -e ."          # a line for `sh -c`, or a list of arguments
+timeout_seconds = 900
+
+[test]
+command = ["python3", "-m", "pytest", "-q"]
+junit = "build/junit.xml"             # where the command writes JUnit XML, if it does; `{junit}` in the command
+timeout_seconds = 1800                # instead names a file outside the checkout
+"""
+
+import tomllib
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from agentvine.domain.base import Strict
+from agentvine.domain.errors import InvalidInput
+
+NAME = ".agentvine.toml"
+JUNIT_PLACEHOLDER = "{junit}"
+_LARGEST = 64 * 1024
+
+_Argument = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]*$")]
+_Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class _Command(Strict):
+    command: Annotated[tuple[_Argument, ...], Field(min_length=1, max_length=200)]
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def _line_for_the_shell(cls, value: object) -> object:
+        if isinstance(value, str):
+            if not value.strip():
+                raise ValueError("the command is empty; leave the table out instead")
+            return ("sh", "-c", value)
+        return value
+
+
+class Setup(_Command):
+    """What has to run once in a fresh checkout before its tests can."""
+
+    timeout_seconds: _Seconds = 900.0
+
+
+class Test(_Command):
+    """How the tests are run."""
+
+    __test__ = False  # keeps pytest from collecting it
+
+    junit: Annotated[str, StringConstraints(max_length=500, pattern=r"^[^/\x00][^\x00]*$")] | None = None
+    timeout_seconds: _Seconds = 1800.0
+
+    @model_validator(mode="after")
+    def _one_report(self) -> Self:
+        if self.junit is not None and any(JUNIT_PLACEHOLDER in argument for argument in self.command):
+            raise ValueError(f"either 'junit' or {JUNIT_PLACEHOLDER} in the command, not both")
+        if self.junit is not None and ".." in self.junit.split("/"):
+            raise ValueError("'junit' is a path inside the checkout, without '..'")
+        return self
+
+
+class AgentvineToml(Strict):
+    setup: Setup | None = None
+    test: Test | None = None
+
+
+def parse(content: bytes) -> AgentvineToml:
+    """The file's meaning. Raises InvalidInput, whose message names every place that must be mended."""
+    if len(content) > _LARGEST:
+        raise InvalidInput(f"{NAME} on the base branch is larger than {_LARGEST} bytes")
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(f"{NAME} on the base branch is no TOML: {error}") from error
+    try:
+        return AgentvineToml.model_validate(table)
+    except ValidationError as error:
+        places = [
+            {"pointer": "".join(f"/{part}" for part in one["loc"]), "message": one["msg"]}
+            for one in error.errors(include_url=False)
+        ]
+        lines = "".join(f"\n  {place['pointer'] or 'the file'}: {place['message']}" for place in places)
+        raise InvalidInput(f"{NAME} on the base branch cannot be used:{lines}", errors=places) from error

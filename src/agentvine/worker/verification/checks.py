@@ -1,0 +1,189 @@
+"""What done means for each type, as named questions about what was found out. Pure: facts in, checks out."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from agentvine.domain.evidence import Check, CheckOutcome
+from agentvine.domain.worker_types import TaskType
+from agentvine.worker.files import FileKind, kind_of
+from agentvine.worker.verification.results import CaseOutcome
+from agentvine.worker.verification.runs import RunVerdict, TestRun
+
+_SHOWN = 10
+_MEND = "say how they are run in .agentvine.toml on the base branch ([test] command = …)"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the worker found out about a result. A run is None where there was nothing to run, or no need."""
+
+    type: TaskType
+    changed: tuple[str, ...]
+    """Paths of the files that differ between base and result."""
+    before: TestRun | None = None
+    """The tests on the base."""
+    after: TestRun | None = None
+    """The tests on the result."""
+    crossed: TestRun | None = None
+    """For a bugfix the result's tests on the base's code, for a refactoring the base's tests on the result's code."""
+
+
+def checks(found: Findings) -> tuple[Check, ...]:
+    """The definition of done of this type, checked. Not for reviews, see `review_checks`."""
+    if not found.changed:
+        return (_failed("has changes", "nothing was committed"),)
+    return (Check(name="has changes", outcome=CheckOutcome.PASSED), *_of_type(found))
+
+
+def review_checks(changed: Collection[str], problems: Collection[str]) -> tuple[Check, ...]:
+    """Those of a review: no file changed, and findings that can be looked up. `problems` say which cannot."""
+    untouched = f"a review changes no file, but these were changed: {_some(changed)}" if changed else ""
+    return (
+        _check("no file changed", untouched),
+        _check("findings name places that exist", "\n".join(list(problems)[:_SHOWN])),
+    )
+
+
+def _of_type(found: Findings) -> Iterator[Check]:
+    match found.type:
+        case TaskType.DOCS:
+            yield _only("only documentation changed", found.changed, FileKind.DOCS)
+            yield from _tests_stay(found, needed=False)
+        case TaskType.TEST:
+            yield _only("only tests changed", found.changed, FileKind.TEST)
+            yield from _tests_stay(found)
+            yield _new_tests(found)
+        case TaskType.BUGFIX:
+            yield from _tests_stay(found)
+            yield _reproduced(found)
+        case TaskType.REFACTOR:
+            yield from _tests_stay(found)
+            yield _behaviour_kept(found)
+        case TaskType.FEATURE | TaskType.REVIEW:
+            yield from _tests_stay(found)
+            yield _new_tests(found)
+
+
+def _only(name: str, changed: Collection[str], kind: FileKind) -> Check:
+    others = [path for path in changed if kind_of(path) is not kind]
+    return _check(name, f"these are something else, take the change back: {_some(others)}" if others else "")
+
+
+def _tests_stay(found: Findings, *, needed: bool = True) -> Iterator[Check]:
+    yield _tests_pass(found, needed=needed)
+    yield _nothing_broke(found)
+
+
+def _tests_pass(found: Findings, *, needed: bool) -> Check:
+    name, after, before = "tests pass", found.after, found.before
+    if after is None:
+        outcome = CheckOutcome.UNKNOWN if needed else CheckOutcome.NOT_APPLICABLE
+        return Check(name=name, outcome=outcome, why=f"no command that runs tests was found; {_MEND}")
+    if not needed and after.verdict in {RunVerdict.NO_TESTS, RunVerdict.BROKEN} and _same(before, after):
+        return Check(name=name, outcome=CheckOutcome.NOT_APPLICABLE, why=f"as on the base: {after.why}")
+    if after.verdict is RunVerdict.PASSED:
+        return Check(name=name, outcome=CheckOutcome.PASSED, seconds=after.seconds)
+    if after.verdict is not RunVerdict.FAILED or before is None or before.verdict is not RunVerdict.FAILED:
+        return _failed(name, after.why)
+    return _red_already(name, before, after)
+
+
+def _same(before: TestRun | None, after: TestRun) -> bool:
+    return before is not None and before.verdict is after.verdict
+
+
+def _red_already(name: str, before: TestRun, after: TestRun) -> Check:
+    """The base's tests fail, too: only failures that are new count."""
+    if before.cases is None or after.cases is None:
+        why = "they fail on the base already, and the runner does not name them: mend them first"
+        return Check(name=name, outcome=CheckOutcome.UNKNOWN, why=why)
+    new = after.named(CaseOutcome.FAILED) - before.named(CaseOutcome.FAILED)
+    if new:
+        return _failed(name, f"{len(new)} fail that did not fail on the base: {_some(new)}")
+    old = after.named(CaseOutcome.FAILED)
+    if not old:
+        return _failed(name, after.why)
+    why = f"the base was red already; these {len(old)} fail on it, too: {_some(old)}"
+    return Check(name=name, outcome=CheckOutcome.PASSED, why=why, seconds=after.seconds)
+
+
+def _nothing_broke(found: Findings) -> Check:
+    name, before, after = "what was green is green", found.before, found.after
+    if before is None or before.verdict in {RunVerdict.NO_TESTS, RunVerdict.BROKEN}:
+        why = f"nothing is known of tests on the base: {before.why if before else 'there are none'}"
+        return Check(name=name, outcome=CheckOutcome.NOT_APPLICABLE, why=why)
+    if before.cases is None or after is None or after.cases is None:
+        why = "the runner does not name tests; only whether all pass is known"
+        return Check(name=name, outcome=CheckOutcome.NOT_APPLICABLE, why=why)
+    return _check(name, _broken(before, after))
+
+
+def _broken(before: TestRun, after: TestRun) -> str:
+    """Which tests passed before and do not pass after; empty if there are none."""
+    lost = before.named(CaseOutcome.PASSED) - after.named(CaseOutcome.PASSED)
+    cases = after.cases or {}
+    words = {
+        "fail now": [name for name in lost if cases.get(name) is CaseOutcome.FAILED],
+        "are skipped now": [name for name in lost if cases.get(name) is CaseOutcome.SKIPPED],
+        "are gone": [name for name in lost if name not in cases],
+    }
+    return "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in words.items() if names)
+
+
+def _new_tests(found: Findings) -> Check:
+    name, after = "new tests run and pass", found.after
+    touched = [path for path in found.changed if kind_of(path) is FileKind.TEST]
+    if after is None or after.cases is None:
+        passed = after is not None and after.verdict is RunVerdict.PASSED
+        if touched and passed:
+            why = f"the runner does not name tests; these files of tests changed: {_some(touched)}"
+            return Check(name=name, outcome=CheckOutcome.PASSED, why=why)
+        return _failed(name, "no test came with the change" if not touched else "the tests do not pass")
+    known = found.before.cases if found.before and found.before.cases else {}
+    new = after.named(CaseOutcome.PASSED) - known.keys()
+    return _check(name, "" if new else "no test ran that was not there before: add tests that the test command finds")
+
+
+def _reproduced(found: Findings) -> Check:
+    """At least one test passes on the result that fails on the base's code."""
+    name, after = "a test reproduces the bug", found.after
+    crossed = found.crossed or found.before
+    if after is None or crossed is None:
+        return Check(name=name, outcome=CheckOutcome.UNKNOWN, why=f"the tests could not be run; {_MEND}")
+    if after.cases is None or crossed.cases is None:
+        shown = after.verdict is RunVerdict.PASSED and crossed.verdict is RunVerdict.FAILED
+        return _check(name, "" if shown else "the tests pass on the base, too: add one that fails there")
+    shown_by = [test for test in after.named(CaseOutcome.PASSED) if _fails(crossed, test)]
+    if not shown_by:
+        return _failed(name, "no test fails on the base's code and passes on yours: add one that shows the bug")
+    return Check(name=name, outcome=CheckOutcome.PASSED, why=f"shown by {_some(shown_by)}")
+
+
+def _fails(run: TestRun, test: str) -> bool:
+    """True if the test failed, or could not even be collected because its file did not load."""
+    outcome = (run.cases or {}).get(test)
+    return outcome is CaseOutcome.FAILED or (outcome is None and run.verdict is RunVerdict.FAILED)
+
+
+def _behaviour_kept(found: Findings) -> Check:
+    name, before = "the base's own tests pass on the result", found.before
+    crossed = found.crossed or found.after
+    if before is None or crossed is None or before.verdict in {RunVerdict.NO_TESTS, RunVerdict.BROKEN}:
+        why = f"there are no tests on the base that could show it; {_MEND}"
+        return Check(name=name, outcome=CheckOutcome.UNKNOWN, why=why)
+    if before.cases is None or crossed.cases is None:
+        return _check(name, "" if crossed.verdict is RunVerdict.PASSED else crossed.why or crossed.verdict.value)
+    return _check(name, _broken(before, crossed))
+
+
+def _check(name: str, wrong: str) -> Check:
+    return _failed(name, wrong) if wrong else Check(name=name, outcome=CheckOutcome.PASSED)
+
+
+def _failed(name: str, why: str) -> Check:
+    return Check(name=name, outcome=CheckOutcome.FAILED, why=why[:10_000] or "it failed")
+
+
+def _some(names: Collection[str]) -> str:
+    shown = ", ".join(sorted(names)[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

@@ -1,0 +1,71 @@
+"""The structured result of a review: what is asked for, and whether what came names places that exist."""
+
+from collections.abc import Mapping
+
+from pydantic import Field, JsonValue, ValidationError
+
+from agentvine.domain.base import Strict, Text
+from agentvine.domain.evidence import Finding
+from agentvine.worker.bare_repository import BareRepository
+
+_MOST_FINDINGS = 200
+_LARGEST_FILE = 20 * 1024 * 1024
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+
+SCHEMA: Mapping[str, JsonValue] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["summary", "findings"],
+    "properties": {
+        "summary": {"type": "string", "description": "What was read and what was found, in a few sentences."},
+        "findings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["file", "line", "severity", "title", "why", "fix"],
+                "properties": {
+                    "file": {"type": "string", "description": "Path from the root of the checkout."},
+                    "line": {"type": "integer", "minimum": 1},
+                    "severity": {"type": "string", "enum": list(SEVERITIES)},
+                    "title": {"type": "string", "description": "One line."},
+                    "why": {"type": "string", "description": "What goes wrong, and when."},
+                    "fix": {"type": "string", "description": "How to mend it."},
+                },
+            },
+        },
+    },
+}
+"""JSON Schema of a review's final answer."""
+
+
+class Review(Strict):
+    summary: Text
+    findings: tuple[Finding, ...] = Field(max_length=_MOST_FINDINGS)
+
+
+def read_review(answer: JsonValue) -> Review | str:
+    """The review, or what is wrong with it, for the one who wrote it."""
+    if answer is None:
+        return "there is no structured output: hand the findings over as the structured output that was asked for"
+    try:
+        return Review.model_validate(answer)
+    except ValidationError as error:
+        places = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)[:10])
+        return "the structured output cannot be used: " + "; ".join(places)
+
+
+async def misplaced(review: Review, repository: BareRepository, commit: str) -> list[str]:
+    """Findings whose place does not exist in `commit`, each with what is wrong."""
+    lines: dict[str, int | None] = {}
+    wrong = []
+    for finding in review.findings:
+        if finding.file not in lines:
+            content = await repository.read_file(commit, finding.file, _LARGEST_FILE)
+            lines[finding.file] = None if content is None else content.count(b"\n") + (not content.endswith(b"\n"))
+        there = lines[finding.file]
+        if there is None:
+            wrong.append(f"{finding.file}:{finding.line}: there is no such file")
+        elif finding.line > max(there, 1):
+            wrong.append(f"{finding.file}:{finding.line}: the file has {there} lines")
+    return wrong

@@ -1,0 +1,61 @@
+"""Evidence in words, for people: in approval requests, pull requests and reports."""
+
+from agentvine.domain.evidence import CheckOutcome, Evidence, Finding, TestSummary
+
+_SIGN = {
+    CheckOutcome.PASSED: "passed",
+    CheckOutcome.FAILED: "FAILED",
+    CheckOutcome.UNKNOWN: "UNKNOWN",
+    CheckOutcome.NOT_APPLICABLE: "does not apply",
+}
+_ORDER = ("critical", "high", "medium", "low", "info")
+_MOST_CHARACTERS = 60_000
+
+
+def evidence_in_words(evidence: Evidence) -> str:
+    """Markdown: what changed, what was checked and how it went, what was not checked."""
+    head = (evidence.head_sha or evidence.base_sha)[:12]
+    lines = [
+        f"{evidence.files_changed} files changed, {evidence.lines_added} lines added, "
+        f"{evidence.lines_removed} removed ({evidence.base_sha[:12]} → {head}).",
+        "",
+        "Checked by the worker, in a checkout that the agent never touched:",
+        "",
+    ]
+    lines += [
+        f"- {check.name}: {_SIGN[check.outcome]}" + (f" ({check.why})" if check.why else "")
+        for check in evidence.checks
+    ]
+    if evidence.tests_before is not None or evidence.tests_after is not None:
+        lines += ["", f"Tests before: {_counts(evidence.tests_before)}. After: {_counts(evidence.tests_after)}."]
+    if evidence.not_checked:
+        lines += ["", "Not checked: " + "; ".join(evidence.not_checked) + "."]
+    lines += ["", f"Repairs: {evidence.repairs}. Cost: ${evidence.usage.cost_usd:.2f}. Sandbox: {evidence.sandbox}."]
+    return "\n".join(lines)[:_MOST_CHARACTERS]
+
+
+def review_report(title: str, summary: str, evidence: Evidence) -> str:
+    """Markdown: a review's findings, the gravest first."""
+    findings = sorted(evidence.findings, key=lambda one: (_ORDER.index(one.severity), one.file, one.line))
+    counts = ", ".join(
+        f"{sum(one.severity == severity for one in findings)} {severity}"
+        for severity in _ORDER
+        if any(one.severity == severity for one in findings)
+    )
+    parts = [f"# Review: {title}", f"Of {evidence.base_sha[:12]}. Findings: {counts or 'none'}."]
+    if summary.strip():
+        parts.append(summary.strip())
+    return "\n\n".join([*parts, *map(_finding, findings)]) + "\n"
+
+
+def _finding(one: Finding) -> str:
+    fix = f"\n\nFix: {one.fix.strip()}" if one.fix.strip() else ""
+    return f"## {one.severity}: {one.title}\n\n`{one.file}:{one.line}`\n\n{one.why.strip()}{fix}"
+
+
+def _counts(summary: TestSummary | None) -> str:
+    if summary is None:
+        return "none were run"
+    if not summary.counted:
+        return "run, but not counted"
+    return f"{summary.passed} passed, {summary.failed} failed, {summary.skipped} skipped"

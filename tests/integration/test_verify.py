@@ -1,0 +1,213 @@
+"""Verification in real checkouts, of results that mean well and of results that do not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agentvine.domain.errors import InvalidInput
+from agentvine.domain.evidence import CheckOutcome, Evidence
+from agentvine.domain.worker_types import TaskType
+from agentvine.kit.clock import SystemClock
+from agentvine.testing.git_repository import GitRepository
+from agentvine.worker.box import DirectBoxes
+from agentvine.worker.git import Git
+from agentvine.worker.mirror import Mirror
+from agentvine.worker.toolchain import Toolchain
+from agentvine.worker.verification.base_results import BaseResults
+from agentvine.worker.verification.verify import SetupFailed, Subject, Verifier, changed_paths, failing
+
+PASSING = "def test_a():\n    assert True\n"
+BASE = {"pytest.ini": "[pytest]\n", "code.py": "x = 1\n", "test_a.py": PASSING}
+
+
+@dataclass
+class Court:
+    root: Path
+    repository: GitRepository
+    mirror: Mirror
+    verifier: Verifier
+    base: str
+
+    async def judge(self, kind: TaskType, files: Mapping[str, str | bytes | None]) -> Evidence:
+        head = await self.repository.commit(files)
+        await self.mirror.update()
+        evidence = await self.verifier.verify(self.subject(kind, head))
+        assert list((self.root / "checkouts").iterdir()) == []
+        assert list((self.root / "private").iterdir()) == []
+        return evidence
+
+    async def judge_alone(self, kind: TaskType) -> Evidence:
+        """Judge any change; for what goes wrong before it is looked at."""
+        return await self.judge(kind, {"test_new.py": "def test_new():\n    pass\n"})
+
+    def subject(self, kind: TaskType, head: str) -> Subject:
+        return Subject(
+            execution_id="exe_" + "0" * 26,
+            task_id="tsk_" + "0" * 26,
+            type=kind,
+            url=self.mirror.url,
+            commits=self.mirror,
+            base=self.base,
+            head=head,
+            folder=self.root / "checkouts",
+            private=self.root / "private",
+        )
+
+
+async def court(root: Path, files: Mapping[str, str | bytes], longest: float = 30) -> Court:
+    repository = await GitRepository.create(root / "origin", files)
+    mirror = Mirror(Git(root / "home"), root / "mirrors", f"file://{repository.path}")
+    await mirror.update()
+    for name in ("checkouts", "private"):
+        (root / name).mkdir()
+    boxes = DirectBoxes(Toolchain.of_this_worker().environment())
+    verifier = Verifier(boxes, BaseResults(root / "base"), SystemClock(), longest=longest)
+    return Court(root, repository, mirror, verifier, await repository.head())
+
+
+def why(evidence: Evidence) -> str:
+    return "; ".join(f"{check.name}: {check.why}" for check in failing(evidence))
+
+
+async def test_a_feature_with_its_test(tmp_path: Path) -> None:
+    c = await court(tmp_path, BASE)
+    evidence = await c.judge(TaskType.FEATURE, {"code.py": "x = 2\n", "test_b.py": "def test_b():\n    pass\n"})
+    assert evidence.passed, why(evidence)
+    assert evidence.tests_before is not None
+    assert evidence.tests_after is not None
+    assert (evidence.tests_before.passed, evidence.tests_after.passed) == (1, 2)
+    assert (evidence.files_changed, evidence.lines_added, evidence.lines_removed) == (2, 3, 1)
+    assert {command.where for command in evidence.commands} == {"base", "result"}
+    assert evidence.sandbox == "none"
+
+
+async def test_the_result_is_judged_by_the_base_s_command(tmp_path: Path) -> None:
+    said = '[test]\ncommand = ["python3", "-m", "pytest", "-q"]\n'
+    c = await court(tmp_path, {**BASE, ".agentvine.toml": said})
+    cheat = {".agentvine.toml": '[test]\ncommand = "true"\n', "test_a.py": "def test_a():\n    assert False\n"}
+    evidence = await c.judge(TaskType.FEATURE, cheat)
+    assert "test_a" in why(evidence)
+
+
+async def test_no_tests_are_not_passed_tests(tmp_path: Path) -> None:
+    c = await court(tmp_path, {"pytest.ini": "[pytest]\n", "conftest.py": "", "code.py": ""})
+    evidence = await c.judge(TaskType.FEATURE, {"code.py": "x = 1\n"})
+    assert "no tests were found" in why(evidence)
+
+
+async def test_a_repository_without_tests_gets_its_first(tmp_path: Path) -> None:
+    c = await court(tmp_path, {"code.py": "x = 1\n"})
+    evidence = await c.judge(TaskType.TEST, {"tests/test_code.py": "def test_x():\n    pass\n"})
+    assert evidence.passed, why(evidence)
+    assert any("the base has no tests" in remark for remark in evidence.not_checked)
+
+
+async def test_code_under_the_cover_of_a_move_is_seen(tmp_path: Path) -> None:
+    c = await court(tmp_path, BASE)
+    evidence = await c.judge(TaskType.DOCS, {"code.py": None, "docs/code.md": "x = 1\n"})
+    assert "code.py" in why(evidence)
+    assert await changed_paths(c.mirror, c.base, evidence.head_sha or "") == ("code.py", "docs/code.md")
+
+
+async def test_tests_that_do_not_end_are_ended(tmp_path: Path) -> None:
+    c = await court(tmp_path, BASE, longest=2)
+    hang = "import os, time\n\ndef test_b():\n    os.fork() or os.setsid()\n    time.sleep(60)\n"
+    evidence = await c.judge(TaskType.FEATURE, {"test_b.py": hang})
+    assert "it had not ended after 2 s" in why(evidence)
+
+
+async def test_a_report_is_read_as_a_stranger_s_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.xml"
+    secret.write_text('<testsuite><testcase name="stolen"/></testsuite>')
+    said = '[test]\ncommand = ["sh", "run.sh"]\njunit = "out/report.xml"\n'
+    honest = "mkdir -p out; echo '<testsuite><testcase name=\"a\"/></testsuite>' > out/report.xml\n"
+    c = await court(tmp_path, {".agentvine.toml": said, "run.sh": honest, "test_a.py": ""})
+    evidence = await c.judge(
+        TaskType.FEATURE, {"run.sh": f"mkdir -p out; ln -s {secret} out/report.xml\n", "test_b.py": ""}
+    )
+    assert evidence.tests_before is not None
+    assert evidence.tests_before.total == 1
+    assert evidence.tests_after is not None
+    assert not evidence.tests_after.counted
+    assert "stolen" not in evidence.model_dump_json()
+    assert any("was not read" in remark for remark in evidence.not_checked)
+
+
+async def test_a_base_that_cannot_be_set_up_is_nobody_s_result(tmp_path: Path) -> None:
+    c = await court(tmp_path, {**BASE, ".agentvine.toml": "[setup]\ncommand = 'exit 9'\n"})
+    with pytest.raises(SetupFailed, match="ended with 9"):
+        await c.judge_alone(TaskType.FEATURE)
+
+
+async def test_a_result_that_breaks_the_set_up_is_told_so(tmp_path: Path) -> None:
+    said = "[setup]\ncommand = 'test -f code.py'\n"
+    c = await court(tmp_path, {**BASE, ".agentvine.toml": said})
+    evidence = await c.judge(TaskType.FEATURE, {"code.py": None, "test_b.py": PASSING})
+    assert "the set-up `sh -c test -f code.py` ended with 1" in why(evidence)
+
+
+async def test_a_runner_that_is_missing_is_the_worker_s_trouble(tmp_path: Path) -> None:
+    c = await court(tmp_path, {**BASE, ".agentvine.toml": '[test]\ncommand = ["no-such-runner"]\n'})
+    with pytest.raises(SetupFailed, match="no-such-runner"):
+        await c.judge_alone(TaskType.FEATURE)
+    c.base = await c.repository.head()
+    evidence = await c.judge(TaskType.DOCS, {"README.md": "# x\n"})
+    assert evidence.passed, why(evidence)
+
+
+async def test_a_mistake_in_its_own_file_is_said(tmp_path: Path) -> None:
+    c = await court(tmp_path, {**BASE, ".agentvine.toml": "[test]\n"})
+    with pytest.raises(InvalidInput, match="/test/command"):
+        await c.judge_alone(TaskType.FEATURE)
+
+
+async def test_unittest_is_counted(tmp_path: Path) -> None:
+    one = "import unittest\n\n\nclass T(unittest.TestCase):\n    def test_one(self):\n        pass\n"
+    c = await court(tmp_path, {"code.py": "", "tests/__init__.py": "", "tests/test_one.py": one})
+    evidence = await c.judge(TaskType.TEST, {"tests/test_two.py": one.replace("one", "two")})
+    assert evidence.passed, why(evidence)
+    assert evidence.tests_after is not None
+    assert evidence.tests_after.passed == 2
+
+
+async def test_a_test_that_is_skipped_now_was_weakened(tmp_path: Path) -> None:
+    c = await court(tmp_path, BASE)
+    skipped = "import pytest\n\n@pytest.mark.skip\ndef test_a():\n    pass\n\ndef test_b():\n    pass\n"
+    evidence = await c.judge(TaskType.TEST, {"test_a.py": skipped})
+    assert "1 are skipped now" in why(evidence)
+
+
+async def test_a_refactoring_cannot_bring_its_own_judges(tmp_path: Path) -> None:
+    judged = {"pytest.ini": "[pytest]\npythonpath = .\n", "code.py": "def f():\n    return 1\n"}
+    tests = "from code_ import f\n\n\ndef test_f():\n    assert f() == 1\n"
+    c = await court(tmp_path, {**judged, "code_.py": judged["code.py"], "tests/test_f.py": tests})
+    changed = {"code_.py": "def f():\n    return 2\n", "tests/test_f.py": tests.replace("== 1", "== 2")}
+    evidence = await c.judge(TaskType.REFACTOR, changed)
+    assert [check.name for check in failing(evidence)] == ["the base's own tests pass on the result"]
+
+
+async def test_a_link_in_the_base_leads_no_write_astray(tmp_path: Path) -> None:
+    """The tests of the result are laid over the base's code by git's index, not by writing into a checkout."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    repository = {"pytest.ini": "[pytest]\n", "code.py": "x = 1\n"}
+    c = await court(tmp_path, repository)
+    (c.repository.path / "tests").symlink_to(outside)
+    c.base = await c.repository.commit({})
+    (c.repository.path / "tests").unlink()
+    evidence = await c.judge(TaskType.BUGFIX, {"tests/test_x.py": "from code import x\n", "code.py": "x = 2\n"})
+    assert list(outside.iterdir()) == []
+    assert not evidence.passed
+
+
+async def test_what_is_known_of_a_base_is_used_again(tmp_path: Path) -> None:
+    counter = tmp_path / "count"
+    c = await court(tmp_path, {**BASE, "conftest.py": f"open({str(counter)!r}, 'a').write('x')\n"})
+    await c.verifier.know_base(c.subject(TaskType.FEATURE, c.base))
+    assert counter.read_text() == "x"
+    evidence = await c.judge(TaskType.FEATURE, {"test_b.py": "def test_b():\n    pass\n"})
+    assert evidence.passed, why(evidence)
+    assert counter.read_text() == "xx"
+    assert evidence.checks[0].outcome is CheckOutcome.PASSED

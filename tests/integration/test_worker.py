@@ -1,0 +1,438 @@
+"""A worker's life at a real server: it claims, carries out, reports, and leaves as it should."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agentvine.client.control_plane import HTTPControlPlane
+from agentvine.client.transport import APIClient
+from agentvine.domain.errors import LeaseLost
+from agentvine.domain.execution import Outcome, Usage
+from agentvine.domain.ids import new_id
+from agentvine.domain.request import RequestKind
+from agentvine.domain.retry import Failure, FailureReason
+from agentvine.domain.work_order import OrderStatus
+from agentvine.domain.worker import WorkerStatus
+from agentvine.kit.clock import SystemClock
+from agentvine.kit.shutdown import Shutdown
+from agentvine.testing.eventually import eventually
+from agentvine.testing.stage import PuppetExecutor, Stage, stage
+from agentvine.wire.messages import NewRequest
+from agentvine.worker.conclusion import Failed, Parked
+from agentvine.worker.main import EXIT_OK, EXIT_REFUSED, run_worker
+from agentvine.worker.settings import WorkerConfig
+from agentvine.worker.worker import Worker
+
+SHORT = {"lease_seconds": 3.0, "claim_ack_seconds": 3.0}
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock, and how much later the test says it is."""
+
+    def __init__(self) -> None:
+        self.later = 0.0
+
+    def elapsed(self) -> float:
+        return super().elapsed() + self.later
+
+
+class RunningWorker:
+    """A worker in this process, through its own `main`."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        assert config.worker_id
+        self.id = config.worker_id
+        self.executor = PuppetExecutor()
+        self.shutdown = Shutdown()
+        self.clock = ShiftedClock()
+        self.task = asyncio.create_task(run_worker(config, lambda _: self.executor, self.shutdown, self.clock))
+
+    async def exit_code(self, within: float = 10.0) -> int:
+        async with asyncio.timeout(within):
+            return await self.task
+
+
+def config(stage: Stage, directory: Path, **changes: object) -> WorkerConfig:
+    values = {
+        "worker_name": "one",
+        "worker_id": "wrk_one",
+        "worker_type": "bugfix",
+        "api_url": stage.proxy.url,
+        "api_key": stage.worker_key,
+        "workspace_dir": directory / "work",
+        "poll_interval": 2.0,
+        **changes,
+    }
+    return WorkerConfig.model_validate(values)
+
+
+@asynccontextmanager
+async def working(stage: Stage, directory: Path, **changes: object) -> AsyncIterator[RunningWorker]:
+    worker = RunningWorker(config(stage, directory, **changes))
+    try:
+        yield worker
+    finally:
+        worker.shutdown.stop()
+        await asyncio.wait({worker.task}, timeout=20)
+        assert worker.task.done()
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(tmp_path) as there:
+        yield there
+
+
+async def test_an_order_is_carried_out_and_reported(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path) as worker:
+        task = await here.submit()
+        stay = await worker.executor.stay()
+        stay.progress.usage = Usage(input_tokens=5, cost_usd=0.25)
+        stay.conclude()
+        order = await here.until(task, OrderStatus.COMPLETED)
+        assert (order.attempts, order.spent_usd) == (1, 0.25)
+        detail = await here.desk.task(task.id)
+        assert [execution.outcome for execution in detail.executions] == [Outcome.COMPLETED]
+        assert detail.summary == "all done"
+
+
+async def test_no_more_run_at_once_than_there_are_slots(here: Stage, tmp_path: Path) -> None:
+    tasks = [await here.submit() for _ in range(4)]
+    async with working(here, tmp_path, max_concurrent_tasks=2) as worker:
+        await worker.executor.stay(1)
+        for _ in range(20):  # calls enough for a third claim to be answered in between
+            await here.order(tasks[0])
+        assert (len(worker.executor.stays), here.proxy.count("/claim")) == (2, 2)
+        for number in range(4):
+            (await worker.executor.stay(number)).conclude()
+        for task in tasks:
+            await here.until(task, OrderStatus.COMPLETED)
+        assert worker.executor.most_at_once == 2
+
+
+async def test_every_conclusion_is_reported(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path) as worker:
+        failing = await here.submit()
+        stay = await worker.executor.stay(0)
+        stay.conclude(Failed(Failure(reason=FailureReason.NO_CHANGES, detail="nothing to do")))
+        order = await here.until(failing, OrderStatus.FAILED)
+        assert order.failure is not None
+        assert order.failure.reason is FailureReason.NO_CHANGES
+
+        parking = await here.submit()
+        stay = await worker.executor.stay(1)
+        token = stay.claimed.lease.token
+        ask = NewRequest(token=token, id=new_id("req", worker.clock.now()), kind=RequestKind.APPROVAL, message="may I?")
+        stay.conclude(Parked(ask))
+        assert (await here.until(parking, OrderStatus.WAITING)).request_id == ask.id
+
+
+async def test_an_executor_that_breaks_fails_its_order_and_nothing_else(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path) as worker:
+        task = await here.submit(max_attempts=1)
+        (await worker.executor.stay()).conclusion.set_exception(RuntimeError("no such\0thing"))
+        order = await here.until(task, OrderStatus.FAILED)
+        assert order.failure is not None
+        assert order.failure.reason is FailureReason.WORKER_ERROR
+        assert "RuntimeError: no suchthing" in order.failure.detail
+        another = await here.submit()
+        (await worker.executor.stay(1)).conclude()
+        await here.until(another, OrderStatus.COMPLETED)
+
+
+async def test_an_execution_has_a_hard_limit(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path) as worker:
+        task = await here.submit(timeout_seconds=1, max_attempts=1)
+        order = await here.until(task, OrderStatus.FAILED)
+        assert order.failure is not None
+        assert order.failure.reason is FailureReason.TIMEOUT
+        assert (await worker.executor.stay()).cancelled
+
+
+async def test_a_cancelled_order_is_stopped_and_not_reported(tmp_path: Path) -> None:
+    async with stage(tmp_path, **SHORT) as here, working(here, tmp_path) as worker:
+        task = await here.submit()
+        stay = await worker.executor.stay()
+        await here.desk.cancel(task.id)
+        await eventually(lambda: stay.cancelled)
+        assert (await here.order(task)).status is OrderStatus.CANCELLED
+        assert not here.proxy.count("/fail")
+        assert not here.proxy.count("/release")
+        another = await here.submit()
+        (await worker.executor.stay(1)).conclude()
+        await here.until(another, OrderStatus.COMPLETED)
+
+
+async def test_a_lost_lease_stops_the_execution_and_nothing_is_said(tmp_path: Path) -> None:
+    async with stage(tmp_path, **SHORT) as here, working(here, tmp_path) as worker:
+        task = await here.submit()
+        stay = await worker.executor.stay()
+        async with APIClient(here.proxy.url, here.worker_key) as api:
+            await HTTPControlPlane(api).deregister(worker.id)
+        await eventually(lambda: stay.cancelled)
+        with pytest.raises(LeaseLost):
+            stay.progress.ensure_held()
+        (await worker.executor.stay(1)).conclude()
+        await here.until(task, OrderStatus.COMPLETED)
+        outcomes = {execution.outcome for execution in (await here.desk.task(task.id)).executions}
+        assert outcomes == {Outcome.LOST, Outcome.COMPLETED}
+        assert not here.proxy.count("/fail")
+        assert not here.proxy.count("/release")
+
+
+async def test_a_worker_that_cannot_reach_the_server_stops_in_time(tmp_path: Path) -> None:
+    async with stage(tmp_path, **SHORT) as here, working(here, tmp_path) as worker:
+        task = await here.submit()
+        stay = await worker.executor.stay()
+        stay.progress.ensure_held()
+        cut_at = time.monotonic()
+        await here.proxy.cut()
+        await eventually(lambda: stay.cancelled)
+        assert time.monotonic() - cut_at < 3.0, "the server could have given it away already"
+        await here.until(task, OrderStatus.PENDING)
+        here.proxy.mend()
+        (await worker.executor.stay(1)).conclude()
+        order = await here.until(task, OrderStatus.COMPLETED)
+        assert order.attempts == 2
+        assert not here.proxy.count("/fail")
+
+
+async def test_a_worker_that_was_asleep_fences_itself_before_it_acts(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path) as worker:
+        await here.submit()
+        stay = await worker.executor.stay()
+        stay.progress.ensure_held()
+        held = here.proxy.hold_answers("renew")
+        worker.clock.later = 29.0
+        stay.progress.ensure_held()
+        worker.clock.later = 31.0
+        with pytest.raises(LeaseLost):
+            stay.progress.ensure_held()
+        await eventually(lambda: stay.cancelled)
+        held.release()
+
+
+async def test_a_slow_renewal_does_no_harm(tmp_path: Path) -> None:
+    async with stage(tmp_path, lease_seconds=6.0) as here, working(here, tmp_path) as worker:
+        task = await here.submit()
+        stay = await worker.executor.stay()
+        held = here.proxy.hold_answers("renew", times=1)
+        await eventually(lambda: here.proxy.count("renew") >= 3)
+        assert held.struck == 1
+        assert not stay.cancelled
+        held.release()
+        stay.conclude()
+        assert (await here.until(task, OrderStatus.COMPLETED)).attempts == 1
+
+
+@pytest.mark.parametrize("part", ["claim", "start", "complete", "workers "])
+async def test_lost_answers_lose_nothing_and_do_nothing_twice(here: Stage, tmp_path: Path, part: str) -> None:
+    losing = here.proxy.lose_answers(part, times=2)
+    task = await here.submit()
+    async with working(here, tmp_path) as worker:
+        (await worker.executor.stay()).conclude()
+        order = await here.until(task, OrderStatus.COMPLETED)
+        assert (order.attempts, order.lease_token) == (1, 1)
+        await eventually(lambda: losing.struck == 2)
+        assert len(worker.executor.stays) == 1
+        outcomes = [execution.outcome for execution in (await here.desk.task(task.id)).executions]
+        assert outcomes == [Outcome.COMPLETED]
+
+
+@asynccontextmanager
+async def impatient(here: Stage, directory: Path) -> AsyncIterator[PuppetExecutor]:
+    """A worker whose client tries nothing twice, so that its own loops have to."""
+    executor, shutdown = PuppetExecutor(), Shutdown()
+    async with APIClient(here.proxy.url, here.worker_key, patience=0.0) as api:
+        settings = config(here, directory, heartbeat_interval=0.2)
+        worker = Worker(settings, "wrk_one", HTTPControlPlane(api), executor, shutdown, SystemClock())
+        life = asyncio.create_task(worker.run())
+        try:
+            yield executor
+        finally:
+            shutdown.stop()
+            await life
+
+
+@pytest.mark.parametrize("part", ["/claim", "/start", "/complete"])
+async def test_what_the_client_gives_up_the_worker_tries_again(here: Stage, tmp_path: Path, part: str) -> None:
+    losing = here.proxy.lose_answers(part, times=2)
+    task = await here.submit()
+    async with impatient(here, tmp_path) as executor:
+        (await executor.stay()).conclude()
+        await eventually(lambda: here.proxy.count(part) >= 3)
+        order = await here.until(task, OrderStatus.COMPLETED)
+        assert (order.attempts, losing.struck, len(executor.stays)) == (1, 2, 1)
+
+
+async def test_a_restart_of_the_server_is_survived(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, max_concurrent_tasks=2) as worker:
+        task = await here.submit()
+        stay = await worker.executor.stay()
+        await here.stop_server()
+        refused = here.proxy.refused
+        stay.conclude()
+        await eventually(lambda: here.proxy.refused > refused)
+        await here.start_server()
+        assert (await here.until(task, OrderStatus.COMPLETED, 30)).attempts == 1
+        another = await here.submit()
+        (await worker.executor.stay(1)).conclude()
+        await here.until(another, OrderStatus.COMPLETED, 30)
+
+
+async def test_a_worker_that_the_server_has_forgotten_registers_again(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, poll_interval=0.5, heartbeat_interval=0.2) as worker:
+        await idle(here)
+        await here.stop_server()
+        with sqlite3.connect(tmp_path / "server" / "agentvine.db") as database:
+            assert database.execute("DELETE FROM workers").rowcount == 1
+        database.close()
+        await here.start_server()
+        task = await here.submit()
+        (await worker.executor.stay()).conclude()
+        await here.until(task, OrderStatus.COMPLETED)
+
+
+async def idle(here: Stage) -> None:
+    """Until the worker is in its long poll."""
+    await eventually(lambda: here.proxy.count("/claim"))
+
+
+# ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_idle_worker_leaves_at_once(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, poll_interval=30) as worker:
+        await idle(here)
+        told_at = time.monotonic()
+        worker.shutdown.drain()
+        assert await worker.exit_code() == EXIT_OK
+        assert time.monotonic() - told_at < 3.0  # and not the 30 of its poll; test_worker_process has the second
+        assert (await here.desk.worker(worker.id)).status is WorkerStatus.OFFLINE
+
+
+async def test_an_idle_worker_leaves_at_once_also_without_a_server(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, poll_interval=30) as worker:
+        await idle(here)
+        await here.proxy.cut()
+        told_at = time.monotonic()
+        worker.shutdown.drain()
+        assert await worker.exit_code() == EXIT_OK
+        assert time.monotonic() - told_at < 3.0
+
+
+async def test_a_claim_that_is_answered_too_late_is_given_back(here: Stage, tmp_path: Path) -> None:
+    held = here.proxy.hold_answers("/claim", times=1)
+    async with working(here, tmp_path, poll_interval=30) as worker:
+        await idle(here)
+        task = await here.submit()
+        await here.until(task, OrderStatus.RUNNING)
+        worker.shutdown.drain()
+        assert await worker.exit_code() == EXIT_OK
+        held.release()
+        order = await here.until(task, OrderStatus.PENDING)
+        assert (order.charged, order.workers_lost) == (0, 0)
+        assert worker.executor.stays == []
+
+
+async def test_what_runs_is_finished_before_leaving(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path) as worker:
+        task, other = await here.submit(), await here.submit()
+        stay = await worker.executor.stay()
+        worker.shutdown.drain()
+        await eventually(lambda: here.desk.worker(worker.id))
+        stay.conclude()
+        assert await worker.exit_code() == EXIT_OK
+        await here.until(task, OrderStatus.COMPLETED)
+        assert (await here.order(other)).attempts == 0
+
+
+async def test_what_does_not_finish_in_time_is_released(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, grace_seconds=0.2) as worker:
+        task = await here.submit()
+        stay = await worker.executor.stay()
+        stay.progress.usage = Usage(turns=3, cost_usd=0.5)
+        worker.shutdown.drain()
+        assert await worker.exit_code() == EXIT_OK
+        assert stay.cancelled
+        order = await here.until(task, OrderStatus.PENDING)
+        assert (order.attempts, order.charged, order.workers_lost, order.spent_usd) == (1, 0, 0, 0.5)
+
+
+async def test_a_second_signal_stops_at_once(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, max_concurrent_tasks=2) as worker:
+        tasks = [await here.submit(), await here.submit()]
+        await worker.executor.stay(1)
+        worker.shutdown.drain()
+        worker.shutdown.stop()
+        assert await worker.exit_code(5.0) == EXIT_OK
+        assert all(stay.cancelled for stay in worker.executor.stays)
+        for task in tasks:
+            assert (await here.until(task, OrderStatus.PENDING)).charged == 0
+
+
+async def test_the_server_can_drain_a_worker(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, heartbeat_interval=0.2) as worker:
+        await idle(here)
+        await here.desk.drain_worker(worker.id)
+        assert await worker.exit_code() == EXIT_OK
+
+
+async def test_a_worker_leaves_before_it_could_ever_register(here: Stage, tmp_path: Path) -> None:
+    await here.proxy.cut()
+    async with working(here, tmp_path) as worker:
+        worker.shutdown.drain()
+        assert await worker.exit_code(15) == EXIT_OK
+
+
+async def test_a_worker_that_is_not_wanted_says_so_and_ends(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, api_key="av_0000000000_wrong") as worker:
+        assert await worker.exit_code() == EXIT_REFUSED
+
+
+# ── what it says of itself ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_heartbeats_carry_status_tasks_and_metrics(here: Stage, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "file").write_bytes(b"x" * 3_000_000)
+    async with working(here, tmp_path, heartbeat_interval=0.2) as worker:
+        task = await here.submit()
+        stay = await worker.executor.stay()
+
+        async def busy() -> bool:
+            seen = await here.desk.worker(worker.id)
+            return seen.status is WorkerStatus.BUSY and seen.current_tasks == (task.work_order_id,)
+
+        await eventually(busy)
+        metrics = (await here.desk.worker(worker.id)).metrics
+        assert metrics.memory_mb > 10
+        assert metrics.uptime_seconds > 0
+        assert metrics.disk_usage_gb == pytest.approx(0.003, abs=0.001)
+        stay.conclude()
+
+        async def resting() -> bool:
+            return (await here.desk.worker(worker.id)).status is WorkerStatus.IDLE
+
+        await eventually(resting)
+
+
+async def test_trouble_with_claiming_is_told_and_recovered_from(here: Stage, tmp_path: Path) -> None:
+    refusing = here.proxy.lose_answers("/claim", times=1_000_000)
+
+    async def says(status: WorkerStatus) -> bool:
+        return (await here.desk.worker("wrk_one")).status is status
+
+    async with impatient(here, tmp_path):
+        await eventually(lambda: here.proxy.count("/heartbeat"))
+        await eventually(lambda: says(WorkerStatus.ERROR))
+        note = (await here.desk.worker("wrk_one")).note
+        assert note is not None
+        assert note.startswith("claiming work: the AgentVine server at ")
+        refusing.release()
+        await eventually(lambda: says(WorkerStatus.IDLE), 20)
