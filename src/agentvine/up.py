@@ -84,7 +84,7 @@ async def up(plan: Plan, shutdown: Shutdown, on_ready: Callable[[Up], None]) -> 
     async with AsyncExitStack() as stack:
         stack.enter_context(_alone(plan.data))
         listener = stack.enter_context(_listener(plan))
-        keys = await _keys(plan.data)
+        keys = await machine_keys(plan.data)
         broker = EmbeddedBroker(plan.data / "broker")
         await stack.enter_async_context(_kept_broker(broker))
         parts = _Parts(plan, keys, listener, broker.url)
@@ -114,12 +114,12 @@ class _Parts:
 
     async def start_server(self) -> Running:
         settings = {
-            "AGENTVINE_SERVER_DATABASE_URL": _database_url(self._plan.data),
+            "AGENTVINE_SERVER_DATABASE_URL": database_url(self._plan.data),
             "AGENTVINE_SERVER_DATA_DIR": str(self._plan.data),
             "AGENTVINE_SERVER_LISTEN_FD": str(self._listener.fileno()),
             "AGENTVINE_SERVER_REDIS_URL": self._broker_url,
         }
-        return await self._start("server", ("server",), settings, (self._listener.fileno(),))
+        return await self._start("server", ("server",), self._without_model() | settings, (self._listener.fileno(),))
 
     def start_worker(self, kind: WorkerType, name: str) -> Callable[[], Awaitable[Running]]:
         settings = {
@@ -132,12 +132,16 @@ class _Parts:
             "GRACE_SECONDS": f"{self._plan.grace:g}",
             "WORKSPACE_DIR": str(self._plan.data / "work"),
         }
-        return lambda: self._start(name, ("worker",), settings, ())
+        return lambda: self._start(name, ("worker",), {**self._plan.environment, **settings}, ())
+
+    def _without_model(self) -> dict[str, str]:
+        """The server never speaks to the model, so it gets no key of it."""
+        return {name: value for name, value in self._plan.environment.items() if not name.startswith("ANTHROPIC_")}
 
     async def _start(
         self, name: str, arguments: tuple[str, ...], settings: Mapping[str, str], fds: tuple[int, ...]
     ) -> Running:
-        environment = {**self._plan.environment, **settings, "AGENTVINE_PARENT": str(os.getpid())}
+        environment = {**settings, "AGENTVINE_PARENT": str(os.getpid())}
         argv = [sys.executable, "-m", "agentvine", *arguments]
         return await spawn(argv, cwd=self._plan.data, env=environment, output=self.log(name), pass_fds=fds)
 
@@ -229,7 +233,7 @@ def _listener(plan: Plan) -> Iterator[socket.socket]:
         yield listener
 
 
-async def _keys(data: Path) -> Keys:
+async def machine_keys(data: Path) -> Keys:
     """This machine's keys: read from the data directory, or made there when it is used for the first time."""
     path = data / "keys.json"
     if path.exists():
@@ -247,8 +251,8 @@ async def _make_keys(data: Path) -> Keys:
     from agentvine.store.engine import open_database
     from agentvine.store.migrate import migrate
 
-    await asyncio.to_thread(migrate, _database_url(data))
-    database = open_database(_database_url(data))
+    await asyncio.to_thread(migrate, database_url(data))
+    database = open_database(database_url(data))
     try:
         keyring = KeyRing(database, SystemClock())
         admin = await keyring.create(NewKey(name="agentvine up", scope=Scope(role=Role.ADMIN)), "server")
@@ -282,5 +286,5 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _database_url(data: Path) -> str:
+def database_url(data: Path) -> str:
     return f"sqlite:///{data / 'agentvine.db'}"

@@ -131,9 +131,8 @@ async def _up(where: Path, environment: Mapping[str, str]) -> AsyncIterator[_Con
     workers = ",".join(f"{kind}=1" for kind in TaskType)
     argv = [sys.executable, "-m", "agentvine", "up", "--data", str(where / "data"), "--port", "0", "--workers", workers]
     log = where / "up.log"
-    running = await spawn(
-        argv, cwd=where, env={**environment, "AGENTVINE_CONTEXT": str(context)}, output=log, guarded=True
-    )
+    variables = {**environment, "AGENTVINE_CONTEXT": str(context)}
+    running = await spawn(argv, cwd=where, env=variables, output=log, grace=_UP_GRACE, guarded=True)
     try:
         async with asyncio.timeout(_LONGEST_START):
             while not context.exists():

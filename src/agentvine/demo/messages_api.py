@@ -27,6 +27,12 @@ TYPE_OF_STATUS = {
     529: "overloaded_error",
 }
 _WORKING_DIRECTORY = re.compile(r"working directory: *(\S.*?) *$", re.IGNORECASE | re.MULTILINE)
+FILLER = "No response requested."
+"""What Claude Code puts into the history as an answer when it resumes a session that ended without one."""
+
+CUT_OFF = "Your response above was cut off mid-stream."
+"""How Claude Code asks on when a stream broke after it had read a whole block; if not, it repeats its request."""
+
 _BYTES_PER_TOKEN = 4
 _PIECE = 60
 """Characters in one delta of a stream."""
@@ -79,13 +85,17 @@ class MessagesRequest(Model):
         sent: list[str] = []
         answered = False
         for message in self.messages:
-            if message.role == "assistant":
+            words = _words(message.content)
+            if message.role == "assistant" and words != FILLER:
                 if not answered:
                     texts.append("\n".join(sent))
                     sent = []
                 answered = True
             elif message.role == "user":
-                sent.append(_words(message.content))
+                if answered and CUT_OFF in words:
+                    sent = [texts.pop()]  # what came before was no answer
+                else:
+                    sent.append(words)
                 answered = False
         return [*texts, "\n".join(sent)]
 

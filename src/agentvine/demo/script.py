@@ -180,11 +180,16 @@ class Script(Strict):
         except tomllib.TOMLDecodeError as error:
             raise InvalidInput(f"The script {path} is no TOML: {error}") from error
         except ValidationError as error:
-            places = [
-                {"pointer": _pointer(one["loc"]), "message": one["msg"]} for one in error.errors(include_url=False)
-            ]
+            places = _mistakes(error)
             lines = "".join(f"\n  {place['pointer'] or 'the file'}: {place['message']}" for place in places)
             raise InvalidInput(f"The script {path} cannot be played:{lines}", errors=places) from error
+
+
+def _mistakes(error: ValidationError) -> list[dict[str, str]]:
+    """Where and what, without the lists that are only called empty because nothing in them was right."""
+    found = error.errors(include_url=False)
+    within = {one["loc"][:depth] for one in found for depth in range(len(one["loc"]))}
+    return [{"pointer": _pointer(one["loc"]), "message": one["msg"]} for one in found if one["loc"] not in within]
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

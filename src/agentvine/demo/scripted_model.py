@@ -7,6 +7,7 @@ It answers `POST /v1/messages` (streamed or whole), `POST /v1/messages/count_tok
 import asyncio
 import hashlib
 import json
+import os
 import socket
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -162,22 +163,23 @@ class _Play:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        turn = self.turn if self.faulty else None
-        if self.turn and not await self._silence(self.turn.delay_ms / 1000, receive):
-            return
-        if turn and turn.hang_after_events == 0 and not await self._silence(turn.hang_seconds, receive):
-            return
+        fault = self.turn if self.faulty else None
+        hang = fault.hang_seconds if fault else None
+        hang_at = fault.hang_after_events if fault else 0
+        cut_at = fault.cut_after_events if fault else None
+        undisturbed = await self._silence(self.turn.delay_ms / 1000 if self.turn else 0, receive)
+        if hang_at == 0:
+            undisturbed = undisturbed and await self._silence(hang, receive)
         kind = b"text/event-stream" if self.stream else b"application/json"
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        if not undisturbed:
+            return  # an answer without its end makes the server hang up
         for sent, chunk in enumerate(self._chunks()):
-            if turn and turn.cut_after_events == sent:
-                return
-            if turn and sent and turn.hang_after_events == sent and not await self._silence(turn.hang_seconds, receive):
+            if sent == cut_at or (0 < sent == hang_at and not await self._silence(hang, receive)):
                 return
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        if turn and turn.cut_after_events is not None:
-            return  # an answer without its end makes the server hang up
-        await send({"type": "http.response.body", "body": b""})
+        if cut_at is None:
+            await send({"type": "http.response.body", "body": b""})
 
     def _chunks(self) -> Iterator[bytes]:
         if not self.stream:
@@ -246,7 +248,11 @@ async def serve(
         await serving
 
 
-async def run(script_path: Path, port: int, host: str = "127.0.0.1", *, say: Callable[[str], None] = print) -> None:
+def _say(line: str) -> None:
+    print(line, flush=True)  # whoever reads this through a pipe waits for the address
+
+
+async def run(script_path: Path, port: int, host: str = "127.0.0.1", *, say: Callable[[str], None] = _say) -> None:
     """Serve the script in a file until SIGTERM or SIGINT, telling `say` the address and every answer.
 
     Raises InvalidInput if the script cannot be played or the port cannot be had.
@@ -260,5 +266,5 @@ async def run(script_path: Path, port: int, host: str = "127.0.0.1", *, say: Cal
                 await shutdown.draining.wait()
     except OSError as error:
         raise InvalidInput(
-            f"Cannot listen at {host}:{port} ({error.strerror}); name another port, or 0 for any."
+            f"Cannot listen at {host}:{port} ({os.strerror(error.errno or 0)}); name another port, or 0 for any."
         ) from error

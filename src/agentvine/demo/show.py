@@ -14,6 +14,8 @@ from agentvine.domain.evidence import TestSummary
 from agentvine.domain.task import Task
 from agentvine.domain.work_order import OrderStatus
 
+_WIDEST_DELIVERY = 34
+"""Characters, so that the table fits a terminal of 80."""
 _STYLES = {
     OrderStatus.PENDING: "dim",
     OrderStatus.RUNNING: "yellow",
@@ -69,8 +71,8 @@ class Show:
         self._console.print(f"  git clone {ledger.remote} && cd purse && git log --all --graph --stat", highlight=False)
         if not real:
             self._console.print(
-                "\nThe model was [bold]scripted[/bold]: what Claude said and did stood in a file beforehand; server,"
-                "\nworkers, Claude Code, git and tests were real. The same with the real model, for a few cents:"
+                "\nThe model was [bold]scripted[/bold]: what Claude said and did stood in a file beforehand. "
+                "Server, workers, Claude Code, git and tests were real. The same with the real model, for a few cents:"
             )
             self._console.print("  ANTHROPIC_API_KEY=sk-ant-… agentvine demo --real", highlight=False, markup=False)
 
@@ -107,24 +109,26 @@ def _table(ledger: Ledger) -> Group:
 
 def _delivered(ledger: Ledger, orders: tuple[OrderLine, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("type", "status", "branch", "commit", "tests before → after", "repairs", "cost", "seconds"):
-        table.add_column(column, justify="right" if column in {"repairs", "cost", "seconds"} else "left")
+    for column in ("type", "status", "tests", "cost", "seconds", "delivered"):
+        table.add_column(column, justify="right" if column in {"cost", "seconds"} else "left", no_wrap=True)
     for line in orders:
-        evidence = ledger.evidence.get(line.id)
-        tests = f"{_count(line.tests_before)} → {_count(line.tests_after)}"
-        if line.type == "review" and evidence:
-            tests = f"{len(evidence.findings)} findings"
         table.add_row(
             line.type.value,
             Text(line.status.value, style=_STYLES[line.status]),
-            line.branch or "",
-            (line.sha or "")[:10],
-            tests,
-            str(line.repairs),
+            _proof(ledger, line),
             f"${line.cost_usd:.3f}",
             f"{line.seconds:.1f}",
+            f"{(line.sha or '')[:7]} {line.branch or ''}"[:_WIDEST_DELIVERY],
         )
     return table
+
+
+def _proof(ledger: Ledger, line: OrderLine) -> str:
+    evidence = ledger.evidence.get(line.id)
+    if line.type == "review" and evidence:
+        return f"{len(evidence.findings)} findings"
+    repairs = f", {line.repairs} repair" if line.repairs else ""
+    return f"{_count(line.tests_before)} → {_count(line.tests_after)}{repairs}"
 
 
 def _count(tests: TestSummary | None) -> str:
@@ -132,4 +136,4 @@ def _count(tests: TestSummary | None) -> str:
         return "-"
     if not tests.counted:
         return "red" if tests.failed else "green"
-    return f"{tests.passed} passed" + (f", {tests.failed} failed" if tests.failed else "")
+    return f"{tests.passed}" + (f" ({tests.failed} red)" if tests.failed else "")

@@ -1,0 +1,118 @@
+"""The command line, put together. `app` is complete but for the commands that start something, which `entry` adds."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Annotated, Protocol
+
+import typer
+from typer.core import TyperGroup
+
+from agentvine import __version__
+from agentvine.cli import events, inbox, keys, logs, queue, submit, tasks, wait, workers
+from agentvine.cli.command import epilog
+
+TASKS, PEOPLE, FLEET, START = "Tasks", "What workers ask", "The fleet", "To start something"
+PANELS = (START, TASKS, PEOPLE, FLEET)
+"""The groups in which `agentvine --help` lists the commands, in this order."""
+
+EXAMPLES = (
+    "agentvine up",
+    "agentvine submit --type bugfix --repo https://github.com/acme/shop.git --branch main --title 'Prices lose a cent'",
+    "agentvine logs -f 7k3m9x2p",
+)
+_CONTEXT = {"help_option_names": ["-h", "--help"], "default_map": {"help": False}}
+"""A default for `--help` itself: without one Typer imports pydantic (0.1 s) to find out that it was not given."""
+_COMMANDS = {
+    TASKS: (
+        submit.submit,
+        tasks.tasks,
+        tasks.show,
+        logs.logs,
+        wait.wait,
+        tasks.diff,
+        tasks.evidence,
+        tasks.cancel,
+        tasks.retry,
+    ),
+    PEOPLE: (inbox.inbox, inbox.approve, inbox.deny, inbox.answer),
+    FLEET: (workers.workers, workers.drain, queue.queue, events.events),
+}
+_KEY_COMMANDS = (keys.create, keys.list_keys, keys.revoke)
+
+
+class _Formatter(Protocol):
+    """What is needed of Click's help formatter."""
+
+    width: int
+
+    def section(self, name: str) -> AbstractContextManager[None]: ...
+
+    def write_dl(self, rows: Sequence[tuple[str, str]]) -> None: ...
+
+
+class PlainGroup(TyperGroup):
+    """Lists its commands by panel, as Typer does with Rich, in plain text: help then takes half the time."""
+
+    def format_commands(self, ctx: object, formatter: _Formatter) -> None:
+        shown = {name: command for name, command in self.commands.items() if not command.hidden}
+        panels = {name: getattr(command, "rich_help_panel", None) for name, command in shown.items()}
+        width = formatter.width - 6 - max(map(len, shown), default=0)
+        for panel in dict.fromkeys([*PANELS, *panels.values()]):
+            rows = [(name, shown[name].get_short_help_str(width)) for name in shown if panels[name] == panel]
+            if rows:
+                with formatter.section(panel if isinstance(panel, str) else "Commands"):
+                    formatter.write_dl(rows)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"agentvine {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Runs a fleet of Claude Code workers against your git repositories.
+
+    A task is named by its id or by enough of the id's beginning or end. The server is the one that `agentvine up`
+    started here, or the one that AGENTVINE_URL and AGENTVINE_API_KEY name.
+
+    Exit codes: 0 done; 1 refused or failed; 2 the command line makes no sense. `agentvine wait` has its own.
+    """
+
+
+def group(
+    name: str, examples: tuple[str, ...], description: str | None = None, *, runs_alone: bool = False
+) -> typer.Typer:
+    """A group of commands in our style. `runs_alone`: without a command its callback does the work, instead of help."""
+    return typer.Typer(
+        name=name,
+        help=description,
+        epilog=epilog(examples),
+        cls=PlainGroup,
+        rich_markup_mode=None,
+        no_args_is_help=not runs_alone,
+        invoke_without_command=runs_alone,
+        context_settings=_CONTEXT,
+        pretty_exceptions_enable=False,
+        add_completion=False,  # its options cost every command the import of pydantic, help included
+    )
+
+
+def _assembled() -> typer.Typer:
+    main = group("agentvine", EXAMPLES)
+    main.callback()(_root)
+    for panel, commands in _COMMANDS.items():
+        for command in commands:
+            command.add_to(main, panel)
+    key_app = group("keys", keys.list_keys.examples, "API keys: make, list and revoke them.")
+    for command in _KEY_COMMANDS:
+        command.add_to(key_app)
+    main.add_typer(key_app, rich_help_panel=FLEET)
+    return main
+
+
+app = _assembled()

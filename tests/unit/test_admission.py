@@ -1,0 +1,133 @@
+"""The rules for results that need no repository to be judged."""
+
+import pytest
+
+from agentvine.worker.admission import (
+    Change,
+    ResultRefused,
+    check_link,
+    check_mode,
+    check_path,
+    open_bundle,
+    read_changes,
+)
+
+SHA = "a" * 40
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "src/a.py", ".github/workflows/ci.yml", ".gitignore", "a b/ü.txt", "...", "git", "x.git/y"]
+)
+def test_good_paths(path: str) -> None:
+    check_path(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        "a/./b",
+        "a//b",
+        "",
+        ".git/config",
+        "sub/.git/hooks/pre-commit",
+        ".GIT/config",
+        ".git./x",
+        ".git /x",
+        "git~1/x",
+        ".git::$INDEX_ALLOCATION/config",
+        ".g\u200cit/config",
+        "a\\..\\..\\b",
+        "a\\.git\\config",
+        ".gitmodules",
+    ],
+)
+def test_bad_paths(path: str) -> None:
+    with pytest.raises(ResultRefused):
+        check_path(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("a", "b"), ("a", "dir/b"), ("dir/a", "../b"), ("x/y/a", "../../b/c"), ("a", "./b"), ("dir/a", "..")],
+)
+def test_good_links(path: str, target: str) -> None:
+    check_link(path, target)
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("a", "/etc/passwd"),
+        ("a", "../x"),
+        ("dir/a", "../../x"),
+        ("a", "link/../../x"),
+        ("a", "deep/link/.."),
+        ("a", ".git/config"),
+        ("dir/a", "../.GIT/hooks"),
+        ("a", "b\0c"),
+    ],
+)
+def test_bad_links(path: str, target: str) -> None:
+    with pytest.raises(ResultRefused):
+        check_link(path, target)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "good"),
+    [
+        ("000000", "100644", True),
+        ("100644", "100755", True),
+        ("100644", "000000", True),
+        ("000000", "120000", True),
+        ("000000", "160000", False),
+        ("160000", "160000", False),
+        ("160000", "000000", False),
+        ("000000", "100664", False),
+    ],
+)
+def test_modes(old: str, new: str, good: bool) -> None:
+    change = Change(old, new, SHA, "x")
+    if good:
+        check_mode(change)
+    else:
+        with pytest.raises(ResultRefused):
+            check_mode(change)
+
+
+def test_raw_changes_are_read_also_with_strange_names() -> None:
+    raw = f":100644 100755 {SHA} {SHA} M\0a b\n\0:000000 100644 {'0' * 40} {SHA} A\0:x\0"
+    assert [(change.old_mode, change.new_mode, change.path) for change in read_changes(raw)] == [
+        ("100644", "100755", "a b\n"),
+        ("000000", "100644", ":x"),
+    ]
+
+
+def header(*lines: str, version: int = 2) -> bytes:
+    return "\n".join([f"# v{version} git bundle", *lines, "", "PACK"]).encode()
+
+
+def test_a_bundle_of_one_head() -> None:
+    assert open_bundle(header(f"-{'b' * 40} a message", f"{SHA} HEAD")) == (SHA, b"PACK")
+    assert open_bundle(header(f"{'c' * 64} HEAD"))[0] == "c" * 64
+
+
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        b"",
+        b"PACK",
+        header(),
+        header(f"{SHA} refs/heads/main"),
+        header(f"{SHA} HEAD", f"{SHA} refs/heads/main"),
+        header(f"{SHA} HEAD", f"{SHA} HEAD"),
+        header("@filter=blob:none", f"{SHA} HEAD", version=3),
+        header(f"{SHA} HEAD", version=3),
+        header("short HEAD"),
+    ],
+)
+def test_other_bundles_are_refused(bundle: bytes) -> None:
+    with pytest.raises(ResultRefused):
+        open_bundle(bundle)
