@@ -1,0 +1,44 @@
+"""How many orders a second can be claimed and completed, durably, over HTTP."""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from agentvine.kit.process import run
+from bench.limits import sqlite_pairs
+from bench.report import Figure
+from bench.site import Site, running_site
+
+_SECONDS = 2.0
+_EXPECTED_PER_SECOND = 4000
+
+
+async def measure(rounds: int) -> list[Figure]:
+    """Interleaved rounds of the limit, one connection and sixteen."""
+    limits, ones, sixteens = [], [], []
+    async with running_site() as site:
+        for _ in range(rounds):
+            await site.submit(int(_EXPECTED_PER_SECOND * _SECONDS * 1.2))
+            with tempfile.TemporaryDirectory() as directory:
+                limits.append(sqlite_pairs(Path(directory), _SECONDS))
+            ones.append(await _pairs(site, 1))
+            sixteens.append(await _pairs(site, 16))
+    limit = median(limits)
+    return [
+        Figure("claim+complete, 1 worker", median(ones), "pairs/s", ones, aim=None, against=limit, peer="raw SQLite"),
+        Figure("claim+complete, 16 workers", median(sixteens), "pairs/s", sixteens, ">= 1500", limit, "raw SQLite"),
+        Figure("raw SQLite, one connection, two commits a pair", limit, "pairs/s", limits),
+    ]
+
+
+async def _pairs(site: Site, connections: int) -> float:
+    argv = [sys.executable, "-m", "bench.load", site.host, str(site.port), str(connections), str(_SECONDS)]
+    secret = json.dumps({"worker_key": site.keys.worker}).encode()
+    done = await run(argv, cwd=Path.cwd(), env={"PATH": os.environ["PATH"]}, timeout=60, stdin=secret)
+    if done.exit_code:
+        raise SystemExit(f"the load generator failed: {done.stderr[-1000:]}")
+    result = json.loads(done.stdout)
+    return float(result["pairs"] / result["seconds"])

@@ -1,0 +1,70 @@
+"""Drains orders over HTTP as workers would, and says how fast: a process of its own, so that it has a core of its own.
+
+    python -m bench.load HOST PORT CONNECTIONS SECONDS < {"worker_key": …}
+
+Prints {"pairs": n, "seconds": s}. A pair is one claim and one complete.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from datetime import UTC, datetime
+
+from agentvine.domain.ids import new_id
+from bench.wire import Connection, to_body
+
+SHA = "a" * 40
+
+
+async def main() -> None:
+    host, port, connections, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    key = json.load(sys.stdin)["worker_key"]
+    opened = [await Connection(host, port, key).open() for _ in range(connections)]
+    workers = [await _register(connection, number) for number, connection in enumerate(opened)]
+    began = time.perf_counter()
+    pairs = 0
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_drain(connection, worker, began + seconds))
+            for connection, worker in zip(opened, workers, strict=True)
+        ]
+    pairs = sum(task.result() for task in tasks)
+    print(json.dumps({"pairs": pairs, "seconds": time.perf_counter() - began}))
+    for connection in opened:
+        connection.close()
+
+
+async def _register(connection: Connection, number: int) -> str:
+    worker = f"wrk_bench-{number}"
+    body = {"id": worker, "name": "bench", "worker_type": "bugfix", "version": "0.1.0"}
+    status, answer = await connection.post("/api/v1/workers", to_body(body))
+    if status >= 300:
+        raise SystemExit(f"register: {status} {answer.decode()}")
+    return worker
+
+
+async def _drain(connection: Connection, worker: str, until: float) -> int:
+    pairs = 0
+    while time.perf_counter() < until:
+        ask = {"worker_id": worker, "execution_id": new_id("exe", datetime.now(UTC)), "queue_names": ["default"]}
+        status, answer = await connection.post("/api/v1/queue/claim", to_body(ask))
+        if status == 204:
+            break
+        if status != 200:
+            raise SystemExit(f"claim: {status} {answer.decode()}")
+        lease = json.loads(answer)["lease"]
+        done = {
+            "token": lease["token"],
+            "usage": {"turns": 3, "cost_usd": 0.01},
+            "summary": "done",
+            "delivery": {"kind": "push", "branch": "main", "old_sha": None, "new_sha": SHA},
+        }
+        status, answer = await connection.post(f"/api/v1/work-orders/{lease['work_order_id']}/complete", to_body(done))
+        if status != 200:
+            raise SystemExit(f"complete: {status} {answer.decode()}")
+        pairs += 1
+    return pairs
+
+
+asyncio.run(main())

@@ -1,0 +1,159 @@
+"""A whole AgentVine for a test: `agentvine up` as a process, the real CLI, and a model that plays a script."""
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from agentvine.cli.context import read_context
+from agentvine.cli.settings import environment
+from agentvine.client.admin import HTTPFrontDesk
+from agentvine.client.transport import APIClient
+from agentvine.demo.repositories import BRANCH, Git, make_remote
+from agentvine.demo.script import Script
+from agentvine.demo.scripted_model import ScriptedModel, serve
+from agentvine.domain.task import NewTask, Task
+from agentvine.domain.work_order import TERMINAL
+from agentvine.kit.doorbell import pause
+from agentvine.kit.process import Completed, Running, run, spawn
+from agentvine.wire.messages import TaskDetail
+
+T = TypeVar("T")
+SURROUNDINGS = environment()
+LONGEST = 90.0
+"""Seconds that anything here may take to come true."""
+
+
+async def until(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = LONGEST) -> T:
+    """The first true answer of `look`; fails, naming `what`, if there is none in time."""
+    found: T | None = None
+    waited = 0.0
+    while not (found := await look()):
+        assert waited < seconds, f"after {seconds:g} s still not: {what}"
+        await pause(0.05)
+        waited += 0.05
+    return found
+
+
+def processes(**environment: str) -> dict[int, str]:
+    """Processes, zombies apart, in whose environment all of these stand: pid to command line."""
+    wanted = [f"{name}={value}".encode() for name, value in environment.items()]
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                variables = (entry / "environ").read_bytes().split(b"\0")
+                if all(one in variables for one in wanted):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What runs, and how to speak to it."""
+
+    where: Path
+    remote: str
+    desk: HTTPFrontDesk
+    model: ScriptedModel
+    process: Running
+    environment: Mapping[str, str]
+    url: str
+    key: str
+
+    async def submit(self, type: str, title: str, **more: object) -> Task:
+        body = {"type": type, "title": title, "repository": self.remote, "branch": BRANCH, **more}
+        return await self.desk.submit(NewTask.model_validate(body))
+
+    async def over(self, task: Task, seconds: float = LONGEST) -> TaskDetail:
+        """Wait until the task has ended, however it did."""
+
+        async def ended() -> TaskDetail | None:
+            detail = await self.desk.task(task.id)
+            return detail if detail.order.status in TERMINAL else None
+
+        return await until(ended, f"the end of {task.asked.title!r}", seconds)
+
+    async def asked(self, scenario: str, times: int = 1) -> None:
+        """Wait until the model was asked that often in a scenario: then Claude is at work."""
+
+        async def heard() -> bool:
+            return sum(request.scenario == scenario for request in self.model.requests) >= times
+
+        await until(heard, f"request {times} to the model in {scenario!r}")
+
+    def worker(self, worker_id: str) -> int:
+        """The pid of a worker."""
+        mine = processes(WORKER_ID=worker_id, WORKSPACE_DIR=str(self.where / "data" / "work"))
+        pids = [pid for pid, line in mine.items() if "agentvine worker" in line]
+        assert len(pids) == 1, pids
+        return pids[0]
+
+    def server(self) -> int:
+        """The pid of the server."""
+        data = str(self.where / "data")
+        pids = [pid for pid, line in processes(AGENTVINE_SERVER_DATA_DIR=data).items() if "agentvine server" in line]
+        assert len(pids) == 1, pids
+        return pids[0]
+
+    def agents(self) -> dict[int, str]:
+        """Processes of Claude Code, and what it started, that belong to this fleet."""
+        near = processes(ANTHROPIC_BASE_URL=self.environment["ANTHROPIC_BASE_URL"])
+        return {pid: line for pid, line in near.items() if "-m agentvine " not in line}
+
+    async def git(self, *arguments: str) -> str:
+        """Ask the remote's repository."""
+        return await Git(self.environment["PATH"], self.where / "home")(*arguments, cwd=self.where / "purse.git")
+
+    async def cli(self, *arguments: str, timeout: float = LONGEST) -> Completed:
+        """Run `agentvine arguments…` as a person on this machine would."""
+        argv = [sys.executable, "-m", "agentvine", *arguments]
+        return await run(argv, cwd=self.where, env=self.environment, timeout=timeout)
+
+
+@asynccontextmanager
+async def running_fleet(
+    where: Path, script: Script, workers: str, more: Mapping[str, str] | None = None
+) -> AsyncIterator[Fleet]:
+    """Start it, and leave nothing of it."""
+    (where / "home").mkdir()
+    remote = await make_remote(where, Git(SURROUNDINGS["PATH"], where / "home"))
+    async with serve(script) as model:
+        variables = {
+            "PATH": SURROUNDINGS["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(where / "home"),
+            "ANTHROPIC_BASE_URL": model.url,
+            "ANTHROPIC_API_KEY": "sk-ant-nobody-checks-it",
+            "AGENTVINE_CONTEXT": str(where / "context.json"),
+            **(more or {}),
+        }
+        argv = [
+            sys.executable,
+            "-m",
+            "agentvine",
+            "up",
+            "--data",
+            str(where / "data"),
+            "--port",
+            "0",
+            "--workers",
+            workers,
+        ]
+        process = await spawn(argv, cwd=where, env=variables, output=where / "up.log", grace=60, guarded=True)
+        try:
+            context = await until(lambda: _context(where, process), "agentvine up is ready", 60)
+            async with APIClient(context.url, context.key, patience=30) as api:
+                desk = HTTPFrontDesk(api)
+                yield Fleet(where, remote, desk, model.model, process, variables, context.url, context.key)
+        finally:
+            await process.terminate(60)
+
+
+async def _context(where: Path, process: Running):  # type: ignore[no-untyped-def]  # the CLI's Context
+    assert process.exit_code is None, (where / "up.log").read_text()
+    return read_context(where / "context.json")
