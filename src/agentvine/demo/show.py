@@ -14,7 +14,7 @@ from agentvine.domain.evidence import TestSummary
 from agentvine.domain.task import Task
 from agentvine.domain.work_order import OrderStatus
 
-_WIDEST_DELIVERY = 34
+_WIDEST_DELIVERY = 22
 """Characters, so that the table fits a terminal of 80."""
 _STYLES = {
     OrderStatus.PENDING: "dim",
@@ -68,7 +68,9 @@ class Show:
         self._console.print()
         self._console.print(_delivered(ledger, report.orders))
         self._console.print(f"\nsix orders in [bold]{report.seconds:.1f} s[/bold]. Look at them:")
-        self._console.print(f"  git clone {ledger.remote} && cd purse && git log --all --graph --stat", highlight=False)
+        self._console.print(
+            f"  git clone {ledger.remote} && cd purse && git log --all --graph --stat", highlight=False, soft_wrap=True
+        )
         if not real:
             self._console.print(
                 "\nThe model was [bold]scripted[/bold]: what Claude said and did stood in a file beforehand. "
