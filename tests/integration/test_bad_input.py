@@ -33,6 +33,7 @@ EXAMPLES = 5
 Operation = schemathesis.APIOperation[Any, Any, Any, Any]
 AnyCase = schemathesis.Case[Any]
 JSON = {"Content-Type": "application/json"}
+ADMIN = {"Authorization": f"Bearer {FIRST_KEY}"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Site:
     url: str
     admin: httpx.AsyncClient
     worker: httpx.AsyncClient
-    worker_key: str
+    worker_headers: dict[str, str]
+    """Its key and its session."""
 
     async def post(self, path: str, body: bytes | str | AsyncIterator[bytes], **headers: str) -> httpx.Response:
         client = self.admin if path == TASKS else self.worker
@@ -54,7 +56,17 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     async with server_on(tmp_path_factory.mktemp("data")) as url:
         secret = await new_key(url, Role.WORKER)
         async with api(url) as admin, api(url, secret) as worker:
-            yield Site(url, admin.http, worker.http, secret)
+            worker.http.headers[routes.SESSION_HEADER] = await registered(worker.http, "wrk_site")
+            headers = {name: worker.http.headers[name] for name in ("Authorization", routes.SESSION_HEADER)}
+            yield Site(url, admin.http, worker.http, headers)
+
+
+async def registered(client: httpx.AsyncClient, worker_id: str) -> str:
+    """Its session token."""
+    worker = {"id": worker_id, "name": "one", "worker_type": "docs", "version": "1"}
+    answer = await client.post(routes.REGISTER.full, json=worker)
+    session: str = answer.json()["session"]
+    return session
 
 
 def problem_of(answer: httpx.Response, status: int = 422) -> Problem:
@@ -175,7 +187,8 @@ async def test_a_body_that_is_too_large_is_refused_declared_or_not(site: Site, p
 async def test_an_artifact_may_be_larger_but_not_endless(site: Site) -> None:
     token = {"X-Lease-Token": "1"}
     problem_of(await site.worker.put(ARTIFACT, content=b"x" * (LARGEST_BODY + 1), headers=token), 404)
-    head = f"PUT {ARTIFACT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {site.worker_key}\r\nX-Lease-Token: 1\r\n"
+    who = "".join(f"{name}: {value}\r\n" for name, value in site.worker_headers.items())
+    head = f"PUT {ARTIFACT} HTTP/1.1\r\nHost: x\r\n{who}X-Lease-Token: 1\r\n"
     assert "413" in await raw(
         site, f"{head}Connection: close\r\nContent-Length: {LARGEST_ARTIFACT + 1}\r\n\r\n".encode()
     )
@@ -202,6 +215,10 @@ PARAMETERS = [
     (routes.TRANSCRIPT.url(execution_id=EXECUTION), "after=-1", "after"),
     (routes.TRANSCRIPT.url(execution_id=EXECUTION), "wait_seconds=nan", "wait_seconds"),
     (routes.RESPONSE.url(request_id="req_" + "0" * 26), "wait_seconds=1e999", "wait_seconds"),
+    (routes.AUDIT.full, "cursor=x", None),
+    (routes.AUDIT.full, f"cursor={'9' * 400}", None),
+    (routes.VERIFY_AUDIT.full, "after=-1", "after"),
+    (routes.VERIFY_AUDIT.full, "expected=nonsense", "expected"),
     (routes.RESPONSE.url(request_id="req_" + "0" * 26), "&".join(f"a{n}=1" for n in range(2000)), None),
 ]
 
@@ -297,9 +314,7 @@ STRANGE_ENTRIES = [
 async def test_a_transcript_may_hold_whatever_json_can(site: Site) -> None:
     """It comes from a program that is not ours, and a batch that is refused would be lost."""
     assert (await site.post(TASKS, json.dumps(GOOD))).status_code == 201
-    worker = {"id": "wrk_one", "name": "one", "worker_type": "docs", "version": "1"}
-    await site.post(routes.REGISTER.full, json.dumps(worker))
-    claim = {"worker_id": "wrk_one", "execution_id": "exe_" + "1" * 26}
+    claim = {"worker_id": "wrk_site", "execution_id": "exe_" + "1" * 26}
     claimed = (await site.post(routes.CLAIM.full, json.dumps(claim))).json()
     path = routes.ADD_TRANSCRIPT.url(execution_id=claim["execution_id"])
     for number, entry in enumerate(STRANGE_ENTRIES):
@@ -319,8 +334,7 @@ async def test_random_json_never_breaks_anything(site: Site) -> None:
         @settings(max_examples=50, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
         @given(path=st.sampled_from([TASKS, START, routes.REGISTER.full]), body=bodies)
         def send(path: str, body: dict[str, JsonValue]) -> None:
-            key = FIRST_KEY if path == TASKS else site.worker_key
-            headers = {**JSON, "Authorization": f"Bearer {key}"}
+            headers = {**JSON, **(ADMIN if path == TASKS else site.worker_headers)}
             answer = client.post(path, content=json.dumps(body), headers=headers)
             if answer.status_code >= 400:
                 checked(answer)
@@ -354,13 +368,13 @@ def _try_operations(site: Site, mode: schemathesis.GenerationMode) -> None:
         operation = found.ok()
         if operation.path != routes.EVENTS.full:  # that one has no end; its parameters are tried above
             route = next(r for r in routes.ROUTES if (r.method.lower(), r.full) == (operation.method, operation.path))
-            key = FIRST_KEY if Role.ADMIN in route.roles else site.worker_key
-            _try_operation(operation, mode, site.url, key)
+            headers = ADMIN if Role.ADMIN in route.roles else site.worker_headers
+            _try_operation(operation, mode, site.url, headers)
             tried += 1
     assert tried == len(routes.ROUTES) - 1
 
 
-def _try_operation(operation: Operation, mode: schemathesis.GenerationMode, url: str, key: str) -> None:
+def _try_operation(operation: Operation, mode: schemathesis.GenerationMode, url: str, headers: dict[str, str]) -> None:
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
@@ -374,7 +388,7 @@ def _try_operation(operation: Operation, mode: schemathesis.GenerationMode, url:
         for part in (case.query, case.body):
             if isinstance(part, dict) and isinstance(part.get("wait_seconds"), int | float):
                 part["wait_seconds"] = 0  # a valid wait would be waited
-        answer = case.call(url, headers={"Authorization": f"Bearer {key}"})
+        answer = case.call(url, headers=headers)
         assert answer.status_code < 500, (case.as_curl_command(), answer.text)
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == [CONTENT_TYPE], case.as_curl_command()

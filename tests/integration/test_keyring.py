@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 
-from agentvine.domain.errors import Conflict, NotFound, Unauthenticated
+from agentvine.domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from agentvine.domain.key import Role, Scope
 from agentvine.server.keyring import KeyRing
 from agentvine.store.engine import Database, open_database
+from agentvine.store.unit import Work
 from agentvine.testing.clock import ManualClock
 from agentvine.wire import messages as m
 
+T = TypeVar("T")
 NEW = m.NewKey(name="laptop", scope=Scope(role=Role.MEMBER))
 
 
@@ -143,3 +147,108 @@ async def test_who_has_no_usable_admin_key_gets_one(keyring: KeyRing, clock: Man
         await keyring.bootstrap(passing.secret)
     assert await keyring.bootstrap() is not None
     assert await keyring.has_admin()
+
+
+# ── rotation ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_both_secrets_open_until_the_overlap_is_over(keyring: KeyRing, clock: ManualClock) -> None:
+    created = await keyring.create(NEW, "server")
+    await keyring.identify(created.secret)
+    rotated = await keyring.rotate(created.key.id, timedelta(seconds=60), "server")
+    assert rotated.secret != created.secret
+    former, present = await keyring.identify(created.secret), await keyring.identify(rotated.secret)
+    assert former.id == present.id == created.key.id
+    assert former.scope == present.scope == created.key.scope
+    assert (former.expires_at, present.expires_at) == (clock.now() + timedelta(seconds=60), None)
+    clock.advance(60)
+    with pytest.raises(Unauthenticated):
+        await keyring.identify(created.secret)
+    assert (await keyring.identify(rotated.secret)).id == created.key.id
+
+
+async def test_without_an_overlap_the_old_secret_ends_at_once(keyring: KeyRing) -> None:
+    created = await keyring.create(NEW, "server")
+    await keyring.identify(created.secret)
+    ended: list[str] = []
+    keyring.when_ended(ended.append)
+    rotated = await keyring.rotate(created.key.id, timedelta(), "server")
+    assert ended == [created.key.id]
+    with pytest.raises(Unauthenticated):
+        await keyring.identify(created.secret)
+    await keyring.identify(rotated.secret)
+
+
+async def test_rotated_twice_the_first_secret_ends(keyring: KeyRing) -> None:
+    secrets = [(created := await keyring.create(NEW, "server")).secret]
+    secrets += [(await keyring.rotate(created.key.id, timedelta(hours=1), "server")).secret for _ in range(2)]
+    with pytest.raises(Unauthenticated):
+        await keyring.identify(secrets[0])
+    for secret in secrets[1:]:
+        await keyring.identify(secret)
+
+
+async def test_an_overlap_does_not_outlive_the_key(keyring: KeyRing, clock: ManualClock) -> None:
+    created = await keyring.create(NEW.model_copy(update={"expires_in_seconds": 60.0}), "server")
+    rotated = await keyring.rotate(created.key.id, timedelta(hours=1), "server")
+    clock.advance(60)
+    for secret in (created.secret, rotated.secret):
+        with pytest.raises(Unauthenticated):
+            await keyring.identify(secret)
+    with pytest.raises(Conflict):
+        await keyring.rotate(created.key.id, timedelta(hours=1), "server")
+
+
+async def test_revoking_ends_both_secrets(keyring: KeyRing) -> None:
+    created = await keyring.create(NEW, "server")
+    rotated = await keyring.rotate(created.key.id, timedelta(hours=1), "server")
+    await keyring.identify(created.secret)
+    await keyring.revoke(created.key.id, "server")
+    for secret in (created.secret, rotated.secret):
+        with pytest.raises(Unauthenticated):
+            await keyring.identify(secret)
+
+
+async def test_an_admin_key_that_ends_makes_none_that_lasts_longer(keyring: KeyRing, clock: ManualClock) -> None:
+    passing = m.NewKey(name="passing", scope=Scope(role=Role.ADMIN), expires_in_seconds=60.0)
+    admin = (await keyring.create(passing, "server")).key
+    lasting = (await keyring.create(NEW, "server")).key
+    for new in (NEW, NEW.model_copy(update={"expires_in_seconds": 61.0})):
+        with pytest.raises(Forbidden, match="last longer"):
+            await keyring.create(new, admin.id, by=admin)
+    with pytest.raises(Forbidden, match="last longer"):
+        await keyring.rotate(lasting.id, timedelta(), "server", by=admin)
+    await keyring.create(NEW.model_copy(update={"expires_in_seconds": 60.0}), admin.id, by=admin)
+    await keyring.revoke(lasting.id, "server", by=admin)
+
+
+class SlowToAnswer:
+    """A database whose answers to a read come when the test says so."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.has_read, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def read(self, work: Work[T]) -> T:
+        found = await self._database.read(work)
+        self.has_read.set()
+        await self.answers.wait()
+        return found
+
+    async def write(self, work: Work[T]) -> T:
+        return await self._database.write(work)
+
+
+async def test_a_key_that_is_looked_up_while_it_is_revoked_is_not_trusted_on(
+    database: Database, clock: ManualClock
+) -> None:
+    slow = SlowToAnswer(database)
+    keyring = KeyRing(cast("Database", slow), clock)
+    created = await keyring.create(NEW, "server")
+    looking = asyncio.create_task(keyring.identify(created.secret))
+    await slow.has_read.wait()
+    await keyring.revoke(created.key.id, "server")
+    slow.answers.set()
+    await asyncio.wait([looking])
+    with pytest.raises(Unauthenticated):
+        await keyring.identify(created.secret)

@@ -18,6 +18,7 @@ from agentvine.domain.key import Key, Role, Scope
 from agentvine.domain.worker import WorkerStatus
 from agentvine.kit.backoff import Backoff
 from agentvine.server.app import create_app
+from agentvine.server.expulsion import Expulsion
 from agentvine.server.services import Services
 from agentvine.testing.http import served
 from agentvine.wire.control_plane import ControlPlane
@@ -36,6 +37,7 @@ SAMPLES: tuple[AgentVineError, ...] = (
     errors.NotFound("no such task", kind="task", id="tsk_x"),
     errors.Conflict("it is over", status="completed"),
     errors.LeaseLost("somebody else has it", status="running"),
+    errors.Superseded("another process is it now", worker="wrk_1"),
     errors.AlreadyAnswered("too late", response={"verdict": "denied", "message": "naïve ☃"}),
     errors.UpgradeRequired("too old", oldest="1.0.0"),
     errors.Unavailable("later", retry_after=3600),
@@ -74,8 +76,14 @@ def raising(error: Exception, role: Role) -> Services:
 
     async def well() -> None: ...
 
+    async def speaking(key: Key, token: str) -> Key:
+        return key
+
     return Services(
         identify=identify,
+        speaking=speaking,
+        expulsion=cast("Expulsion", None),
+        refused=lambda refusal: None,
         control_plane=lambda _: cast("ControlPlane", Raising(error)),
         front_desk=lambda _: cast("FrontDesk", Raising(error)),
         latest_event=nothing,

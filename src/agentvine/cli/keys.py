@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked."""
+"""API keys: made, listed, given another secret, revoked."""
 
 import re
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +11,12 @@ from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.worker_types import TaskType
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from agentvine.domain.key import Key
     from agentvine.wire.messages import NewKey
 
+_LONGEST_OVERLAP = 31_536_000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who or what it is for.")]
@@ -30,6 +33,7 @@ Repositories = Annotated[
 Expires = Annotated[
     str | None, typer.Option("--expires-in", metavar="TIME", help="Such as 90d, 12h or 30m; never, if not given.")
 ]
+Which = Annotated[str, typer.Argument(metavar="KEY", help="Its id, its name, how it starts, or enough of its id.")]
 All = Annotated[bool, typer.Option("--all", help="Also those that are revoked or expired.")]
 
 
@@ -80,11 +84,11 @@ def _asked(name: str, scope: dict[str, object], expires: float | None) -> "NewKe
         raise invalid(error, "such a key cannot be made") from error
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--expires-in") -> float:
     """Seconds of a time such as 90d, 12h, 30m, 45s or 3600. Raises a usage error for anything else."""
     found = re.fullmatch(r"(\d{1,9})\s*([smhdw]?)", text.strip())
     if found is None:
-        raise typer.BadParameter(f"'{text}' is no time; write it like 90d, 12h, 30m or 45s", param_hint="--expires-in")
+        raise typer.BadParameter(f"'{text}' is no time; write it like 90d, 12h, 30m or 45s", param_hint=option)
     return float(int(found[1]) * _UNITS[found[2] or "s"])
 
 
@@ -119,7 +123,7 @@ def _list(call: Call, found: "list[Key]") -> None:
             key.prefix,
             key.name,
             key.scope.role.value,
-            allows(key),
+            allows(key, now),
             ago(key.created_at, now),
             status("revoked")
             if key.revoked_at
@@ -130,10 +134,12 @@ def _list(call: Call, found: "list[Key]") -> None:
     call.screen.table(columns, rows)
 
 
-def allows(key: "Key") -> str:
-    """What a key's scope allows, in words."""
+def allows(key: "Key", now: "datetime") -> str:
+    """What a key's scope allows, in words, and which other secret opens it still."""
     scope = key.scope
     words = [f"up to {scope.permission_level.value}"]
+    if key.former_prefix is not None and key.former_until is not None and now < key.former_until:
+        words.append(f"{key.former_prefix} too until {key.former_until:%Y-%m-%d %H:%M} UTC")
     if scope.worker_types:
         words.append(f"types {', '.join(each.value for each in scope.worker_types)}")
     if scope.repositories:
@@ -141,10 +147,43 @@ def allows(key: "Key") -> str:
     return "; ".join(words)
 
 
+@command(
+    "rotate",
+    "agentvine keys rotate rack-7 --overlap 1h",
+    "agentvine keys rotate av_4f9k2m7x1q --overlap 0 --json",
+)
+async def rotate(
+    call: Call,
+    key: Which,
+    overlap: Annotated[
+        str, typer.Option("--overlap", metavar="TIME", help="How long the old secret opens as well: 1h, 30m, 0.")
+    ] = "1h",
+    as_json: Json = False,
+) -> None:
+    """Give a key another secret, with the same scope. It is printed once and never again.
+
+    The old one works until the overlap is over. A secret that an earlier rotation has left ends now.
+    """
+    from agentvine.cli.names import key_id
+    from agentvine.wire.messages import Rotation
+
+    most = seconds(overlap, "--overlap")
+    if most > _LONGEST_OVERLAP:
+        raise typer.BadParameter("an overlap is at most 365d", param_hint="--overlap")
+    created = await call.desk.rotate_key(await key_id(call.desk, key), Rotation(overlap_seconds=most))
+    if as_json:
+        call.screen.json(created)
+        return
+    call.screen.say(created.secret)
+    until = created.key.former_until
+    ends = f"; the old secret works until {until:%Y-%m-%d %H:%M} UTC" if until is not None and most else ""
+    call.screen.note((f"{created.key.id}: the server keeps only its digest, so keep it now{ends}", "dim"))
+
+
 @command("revoke", "agentvine keys revoke 7k3m9x2p", "agentvine keys revoke av_4f9k2m7x1q --json")
 async def revoke(
     call: Call,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Its id, its name, how it starts, or enough of its id.")],
+    key: Which,
     as_json: Json = False,
 ) -> None:
     """Make a key useless at once and for good."""

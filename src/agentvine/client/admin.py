@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from agentvine.client.control_plane import transcript_call
 from agentvine.client.event_stream import EventStream
 from agentvine.client.transport import APIClient, Call, to_json
+from agentvine.domain.audit import AuditEntry
 from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
@@ -110,6 +111,18 @@ class HTTPFrontDesk:
 
     async def create_key(self, new: m.NewKey) -> m.CreatedKey:
         return await self._api.fetch(m.CreatedKey, Call(routes.CREATE_KEY, {}, to_json(new), idempotent=False))
+
+    async def rotate_key(self, key_id: str, rotation: m.Rotation = m.Rotation()) -> m.CreatedKey:
+        call = Call(routes.ROTATE_KEY, {"key_id": key_id}, to_json(rotation), idempotent=False)
+        return await self._api.fetch(m.CreatedKey, call)
+
+    async def audit(self, cursor: str | None = None, limit: int = 50) -> m.Page[AuditEntry]:
+        parameters = {"cursor": cursor, "limit": limit}
+        return await self._api.fetch(m.Page[AuditEntry], Call(routes.AUDIT, {}, parameters=parameters))
+
+    async def verify_audit(self, after: int = 0, expected: str | None = None) -> m.AuditCheck:
+        parameters = {"after": after, "expected": expected}
+        return await self._api.fetch(m.AuditCheck, Call(routes.VERIFY_AUDIT, {}, parameters=parameters))
 
     async def revoke_key(self, key_id: str) -> Key:
         return await self._api.fetch(Key, Call(routes.REVOKE_KEY, {"key_id": key_id}))

@@ -10,6 +10,7 @@
     ├── NotFound                nothing has this id
     ├── Conflict                it is not in a state in which this could be done
     │   ├── LeaseLost           the work order belongs to somebody else, or to nobody
+    │   │   └── Superseded      another process has registered as this worker
     │   └── AlreadyAnswered     somebody answered this request first
     ├── UpgradeRequired         the worker is too old for this server
     ├── Unavailable             try again later; the server says when
@@ -62,6 +63,10 @@ class Conflict(AgentVineError):
 
 class LeaseLost(Conflict):
     """The lease token is not, or no longer, the order's. Stop working on it; nothing was changed."""
+
+
+class Superseded(LeaseLost):
+    """Another process has registered under this worker's id: whatever this one held is lost, and it has to end."""
 
 
 class AlreadyAnswered(Conflict):

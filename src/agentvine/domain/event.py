@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     WORKER_REGISTERED = "worker.registered"
     WORKER_OFFLINE = "worker.offline"
     KEY_CREATED = "key.created"
+    KEY_ROTATED = "key.rotated"
     KEY_REVOKED = "key.revoked"
 
 

@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+_LARGEST_FILE = 65_536
+"""Bytes; a setting is a line or a few."""
 
 
 class ConfigurationError(Exception):
@@ -21,7 +25,9 @@ class Settings(BaseSettings):
     """Base of all settings.
 
     A field is the environment variable of its name in capitals, behind the class's `env_prefix`; its docstring is the
-    sentence that documents it, its first example what is suggested where it is wrong.
+    sentence that documents it, its first example what is suggested where it is wrong. The variable with `_FILE` behind
+    its name names a file that holds the value: secrets then stand in no environment. (Where that is a field itself, it
+    means what that field says.)
     """
 
     model_config = SettingsConfigDict(
@@ -30,23 +36,51 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, environment: Mapping[str, str], **overrides: object) -> Self:
-        """The settings in `environment`, where an empty variable counts as unset.
+        """The settings in `environment`, where an empty variable counts as unset, and so does one with an empty file.
 
         `overrides` (from flags) go before it, by field name; None overrides nothing. Raises `ConfigurationError`, which
         lists every mistake by the variable's name.
         """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        told, unread = cls._with_files(environment, given)
         source = EnvSettingsSource(cls)
-        source.env_vars = {name.lower(): value for name, value in environment.items() if value.strip()}
-        values = source() | {name: value for name, value in overrides.items() if value is not None}
+        source.env_vars = {name.lower(): value for name, value in told.items() if value.strip()}
         try:
-            return cls.model_validate(values)
+            settings = cls.model_validate(source() | given)
         except ValidationError as error:
-            raise ConfigurationError(*(cls._sentence(mistake) for mistake in error.errors())) from None
+            mistakes = [mistake for mistake in error.errors() if mistake["loc"][:1] not in {(name,) for name in unread}]
+            raise ConfigurationError(*unread.values(), *map(cls._sentence, mistakes)) from None
+        if unread:
+            raise ConfigurationError(*unread.values())
+        return settings
 
     @classmethod
     def variable(cls, name: str) -> str:
         """The environment variable of the field `name`."""
         return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+
+    @classmethod
+    def _with_files(
+        cls, environment: Mapping[str, str], given: Mapping[str, object]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """`environment` with the content of the files that it names, and what is wrong with those files, by field.
+
+        A file whose field is `given` by a flag is not looked at.
+        """
+        told, unread = dict(environment), {}
+        for name in cls.model_fields.keys() - given.keys():
+            variable = cls.variable(name)
+            path = environment.get(f"{variable}_FILE", "").strip()
+            if not path or f"{name}_file" in cls.model_fields:
+                continue
+            if environment.get(variable, "").strip():
+                unread[name] = f"{variable}_FILE: {variable} is set as well; keep one of the two"
+                continue
+            try:
+                told[variable] = _content(Path(path))
+            except ValueError as error:
+                unread[name] = f"{variable}_FILE: {path} {error}"
+        return told, dict(sorted(unread.items()))
 
     @classmethod
     def settings_customise_sources(
@@ -68,6 +102,21 @@ class Settings(BaseSettings):
         if field is None or not field.examples:
             return text
         return f"{text}; write, for example, {cls.variable(name)}={field.examples[0]}"
+
+
+def _content(path: Path) -> str:
+    """A file's text without its last line's end. Raises ValueError that says what is wrong, not what is in it."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST_FILE:
+        raise ValueError(f"is larger than the {_LARGEST_FILE} bytes that a setting may have")
+    try:
+        return content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
 
 
 def _split(value: object) -> object:

@@ -8,26 +8,46 @@ from typing import Any, TextIO
 
 import structlog
 
+from agentvine.kit.redaction import REDACTED, Redactor
+
+__all__ = ["HIDDEN", "REDACTED", "configure_logs", "hide", "logger", "redact"]
+
 _SECRET_KEYS = re.compile(r"(api_?key|authorization|password|secret|token)$", re.IGNORECASE)
 _NOT_SECRET = frozenset({"lease_token"})
-_SECRET_TEXT = re.compile(
-    r"\b(sk-ant-[\w-]{8,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|av_[a-z0-9]{6,}_\w{20,})"
-)
-REDACTED = "[redacted]"
+HIDDEN = Redactor()
+"""What this process hides: of the process, as the configuration of its logs is."""
+
+
+def hide(*secrets: str | None) -> None:
+    """Take these out of whatever this process logs from now on. Call it where secrets are read, in a `main`."""
+    HIDDEN.know(*secrets)
 
 
 def redact(text: str) -> str:
-    """`text` without what looks like a model key, a forge token or a key of this system."""
-    return _SECRET_TEXT.sub(REDACTED, text)
+    """`text` without the secrets that this process hides, and without what looks like a key, a token or a password."""
+    return HIDDEN.text(text)
 
 
 def _redacting(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if _SECRET_KEYS.search(key) and key not in _NOT_SECRET:
-            event[key] = REDACTED
-        elif isinstance(value, str):
-            event[key] = redact(value)
+        event[key] = _field(key, value)
     return event
+
+
+def _field(name: object, value: Any) -> Any:
+    secret = isinstance(name, str) and name not in _NOT_SECRET and _SECRET_KEYS.search(name)
+    return REDACTED if secret else _clean(value)
+
+
+def _clean(value: Any) -> Any:
+    """`value` without secrets, whatever it is made of; what is no JSON becomes the text that the log would show."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {_clean(name): _field(name, one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(one) for one in value]
+    return value if value is None or isinstance(value, bool | int | float) else redact(repr(value))
 
 
 def configure_logs(*, json: bool, level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -39,13 +59,12 @@ def configure_logs(*, json: bool, level: str = "INFO", stream: TextIO | None = N
         # The default one shows the local variables of every frame, keys and bodies among them.
         else structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
-    traceback: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if json else []
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *traceback,
+            structlog.processors.format_exc_info,  # tracebacks become text, which is redacted like any other
             _redacting,
             renderer,
         ],

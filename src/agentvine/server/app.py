@@ -11,15 +11,15 @@ from starlette.exceptions import HTTPException
 
 from agentvine import __version__
 from agentvine.domain.errors import AgentVineError
-from agentvine.server.api import events, executions, health, keys, queue, requests, tasks, work_orders, workers
+from agentvine.server.api import audit, events, executions, health, keys, queue, requests, tasks, work_orders, workers
 from agentvine.server.api.endpoints import Api
 from agentvine.server.gate import Gate
 from agentvine.server.refusals import on_error, on_http_exception, on_request_validation, on_unexpected
 from agentvine.server.services import Services
-from agentvine.wire.routes import ROUTES
+from agentvine.wire.routes import ROUTES, SESSION_HEADER
 
 APIS: Sequence[Api] = tuple(
-    module.api for module in (queue, work_orders, workers, executions, requests, tasks, events, keys, health)
+    module.api for module in (queue, work_orders, workers, executions, requests, tasks, events, keys, audit, health)
 )
 
 
@@ -52,7 +52,8 @@ def openapi() -> dict[str, Any]:
     document = get_openapi(
         title="AgentVine",
         version=__version__,
-        description="Errors are problem documents (RFC 9457). Listings are paged: send `next_cursor` back as `cursor`.",
+        description="Errors are problem documents (RFC 9457). Listings are paged: send `next_cursor` back as `cursor`. "
+        f"A worker sends the session token of its registration in the header {SESSION_HEADER}.",
         routes=[operation for api in APIS for operation in api.documented],
     )
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

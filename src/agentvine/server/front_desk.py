@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
 from typing import TypeVar
 
 import agentvine
-from agentvine.domain.errors import Unavailable
+from agentvine.domain.audit import AuditEntry
+from agentvine.domain.errors import Forbidden, Unavailable
 from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
@@ -15,16 +17,17 @@ from agentvine.domain.task import NewTask, Task, TaskStatus
 from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.domain.worker import Worker
 from agentvine.kit.doorbell import pause
+from agentvine.server.audit import AuditTrail
 from agentvine.server.chronicle import actor_of
 from agentvine.server.holding import locked_order
 from agentvine.server.keyring import KeyRing
-from agentvine.server.pages import cursor_of_request, id_cursor, page_of, request_cursor, slice_of
-from agentvine.server.permits import known, not_found, permit, permit_repository
+from agentvine.server.pages import cursor_of_request, id_cursor, number_cursor, page_of, request_cursor, slice_of
+from agentvine.server.permits import known, not_found, permit, permit_order
 from agentvine.server.reading import check_number, invalid, visible_execution, visible_order, visible_request
 from agentvine.server.submission import Submissions
 from agentvine.server.worker_desk import ControlPlaneService
-from agentvine.store import events, executions, listings, requests, tasks, work_orders, workers
-from agentvine.store.listings import Slice, TasksWanted
+from agentvine.store import audit, events, executions, listings, requests, tasks, work_orders, workers
+from agentvine.store.listings import TasksWanted
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
 from agentvine.wire import routes
@@ -34,6 +37,9 @@ _EVENTS_AT_ONCE = 500
 _BETWEEN_LOOKS = 0.05
 """Seconds between two looks of one stream of events, however often it is rung."""
 _DEAD_LETTERS = 100
+_ENTRIES_AT_ONCE = 2000
+_SEALED_AT_ONCE = 20_000
+"""Entries and events of the audit log that are computed again in one look; it takes a part of a second."""
 _DIFF = "diff"
 
 
@@ -45,11 +51,13 @@ class FrontDeskService:
         control: ControlPlaneService,
         keyring: KeyRing,
         degraded: Callable[[], Mapping[str, str]] = dict,
+        trail: AuditTrail | None = None,
     ) -> None:
-        """`degraded` names what is missing without stopping the work, and why."""
+        """`degraded` names what is missing without stopping the work, and why. `trail` writes the audit log."""
         self.control = control
         self.keyring = keyring
         self.degraded = degraded
+        self.trail = trail or AuditTrail(control.database, control.clock)
         self.submissions = Submissions(control.clock)
 
     def acting_as(self, key: Key) -> "FrontDeskOf":
@@ -138,11 +146,11 @@ class FrontDeskOf:
         return order
 
     def _cancel(self, unit: Unit, order: WorkOrder) -> WorkOrder:
-        permit_repository(self._key, order.repository)
+        permit_order(self._key, order)
         return self._control.orders.cancel(unit, order, actor_of(self._key))
 
     def _requeue(self, unit: Unit, order: WorkOrder) -> WorkOrder:
-        permit_repository(self._key, order.repository)
+        permit_order(self._key, order)
         return self._control.orders.requeue(unit, order, actor_of(self._key))
 
     # ── executions ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,7 +189,8 @@ class FrontDeskOf:
 
     async def respond(self, request_id: str, reply: m.Reply) -> WorkerRequest:
         permit(self._key, routes.RESPOND)
-        await self.request(request_id)  # raises NotFound for one that this key may not see
+        request = await self.request(request_id)  # raises NotFound for one that this key may not see
+        permit_order(self._key, await self._read(lambda unit: visible_order(unit, request.work_order_id, self._key)))
         return await self._control.answer(request_id, reply, made_by=actor_of(self._key))
 
     # ── the fleet ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,7 +218,7 @@ class FrontDeskOf:
 
     async def queue(self) -> m.QueueReport:
         permit(self._key, routes.QUEUE)
-        letters = Slice(_DEAD_LETTERS, repositories=self._key.scope.repositories or None)
+        letters = slice_of(self._key, _DEAD_LETTERS - 1, None)
 
         def look(unit: Unit) -> m.QueueReport:
             return m.QueueReport(
@@ -226,7 +235,8 @@ class FrontDeskOf:
             known("task", task_id)
         if after is not None:
             check_number("after", after)
-        repositories = self._key.scope.repositories or None
+        scope = self._key.scope
+        repositories, types = scope.repositories or None, scope.worker_types or None
         loop = asyncio.get_running_loop()
         with self._control.bells.events() as bell:
             position = await self._control.latest_event() if after is None else after
@@ -235,7 +245,7 @@ class FrontDeskOf:
                 try:
                     found = await self._read(
                         lambda unit, position=position: events.after(  # type: ignore[misc]
-                            unit, position, task_id, repositories, _EVENTS_AT_ONCE
+                            unit, position, task_id, repositories, _EVENTS_AT_ONCE, types
                         )
                     )
                 except Unavailable:  # a reader follows on when the database is back
@@ -252,15 +262,50 @@ class FrontDeskOf:
 
     async def keys(self) -> tuple[Key, ...]:
         permit(self._key, routes.KEYS)
-        return await self._service.keyring.list()
+        mine = self._key.scope
+        return tuple(key for key in await self._service.keyring.list() if key.scope.within(mine))
 
     async def create_key(self, new: m.NewKey) -> m.CreatedKey:
         permit(self._key, routes.CREATE_KEY)
-        return await self._service.keyring.create(new, created_by=self._key.id)
+        return await self._service.keyring.create(new, created_by=self._key.id, by=self._key)
+
+    async def rotate_key(self, key_id: str, rotation: m.Rotation = m.Rotation()) -> m.CreatedKey:
+        permit(self._key, routes.ROTATE_KEY)
+        overlap = timedelta(seconds=rotation.overlap_seconds)
+        return await self._service.keyring.rotate(key_id, overlap, actor_of(self._key), by=self._key)
 
     async def revoke_key(self, key_id: str) -> Key:
         permit(self._key, routes.REVOKE_KEY)
-        return await self._service.keyring.revoke(key_id, actor_of(self._key))
+        return await self._service.keyring.revoke(key_id, actor_of(self._key), by=self._key)
+
+    async def audit(self, cursor: str | None = None, limit: int = 50) -> m.Page[AuditEntry]:
+        self._permit_audit(routes.AUDIT)
+        before = number_cursor(cursor)
+        part = slice_of(self._key, limit, None)
+        await self._service.trail.seal(everything=True)
+        found = await self._read(lambda unit: audit.entries(unit, before, part.limit))
+        return page_of(found, limit, lambda entry: str(entry.seq))
+
+    async def verify_audit(self, after: int = 0, expected: str | None = None) -> m.AuditCheck:
+        self._permit_audit(routes.VERIFY_AUDIT)
+        check_number("after", after)
+        if after == 0:
+            await self._service.trail.seal(everything=True)
+        found = await self._read(lambda unit: audit.check(unit, after, expected, _ENTRIES_AT_ONCE, _SEALED_AT_ONCE))
+        return m.AuditCheck(
+            seq=found.head.seq,
+            hash=found.head.hash,
+            entries=found.entries,
+            events=found.events,
+            more=found.more,
+            broken_at=found.broken_at,
+            why=found.why,
+        )
+
+    def _permit_audit(self, route: routes.Route) -> None:
+        permit(self._key, route)
+        if self._key.scope.restricted:
+            raise Forbidden("the audit log is about everything; this key's scope is not", needs={"scope": "all"})
 
     async def who_am_i(self) -> m.WhoAmI:
         return m.WhoAmI(key=self._key)

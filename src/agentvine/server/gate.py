@@ -13,24 +13,32 @@ from collections.abc import Mapping
 from itertools import count
 from time import perf_counter
 
+from pydantic import JsonValue
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agentvine.domain.errors import AgentVineError, Forbidden, Unauthenticated
-from agentvine.domain.key import Key
+from agentvine.domain.errors import AgentVineError, Forbidden, LeaseLost, NotFound, Unauthenticated
+from agentvine.domain.key import Key, Role
 from agentvine.kit.logs import logger
+from agentvine.server.audit import NOBODY, Refusal, told
 from agentvine.server.bodies import BodyLimit, too_large
-from agentvine.server.refusals import REQUEST_ID, fault, plain_refusal, refusal
+from agentvine.server.permits import OUT_OF_SCOPE
+from agentvine.server.refusals import REFUSED_WITH, REQUEST_ID, fault, plain_refusal, refusal
 from agentvine.server.route_table import RouteTable
 from agentvine.server.services import KEY, SERVICES, Services
 from agentvine.server.waits import LONG, ClientGone
 from agentvine.wire import routes
 from agentvine.wire.messages import LARGEST_ARTIFACT, LARGEST_BODY
-from agentvine.wire.routes import BASE, ROUTES, Route
+from agentvine.wire.problems import STATUS
+from agentvine.wire.routes import BASE, ROUTES, SESSION_HEADER, Route
 
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z_.-]{1,64}")
 _PROBES = {route.path: route.full for route in (routes.HEALTH, routes.READY, routes.METRICS)}
 """Where orchestrators look for these."""
+_WITHOUT_SESSION = frozenset({routes.REGISTER, routes.HEARTBEAT, routes.WHO_AM_I})
+"""What a worker may say before it has registered. A heartbeat may, if it is to be told to register."""
+_SESSION = SESSION_HEADER.lower().encode()
+_KEY_START = re.compile(r"av_[0-9a-z]{10}(?=_)")
 _Headers = dict[bytes, bytes]
 
 
@@ -69,6 +77,7 @@ class Gate:
         except _Refused as refused:
             await refused.response(scope, receive, answer)
         except AgentVineError as error:
+            scope[REFUSED_WITH] = error
             await self._tell(error, answer, scope, receive)
         except ClientGone:
             return
@@ -77,8 +86,8 @@ class Gate:
             await self._tell(fault(answer.request_id), answer, scope, receive)
         if answer.status >= 400:
             self._services.metrics.refused(answer.status)
-        if route is not None and LONG not in scope:
-            self._services.metrics.answered(route, perf_counter() - began)
+        if route is not None:
+            self._ended(route, headers, scope, answer, perf_counter() - began)
 
     def _request_id(self, headers: _Headers) -> str:
         given = headers.get(b"x-request-id")
@@ -105,6 +114,18 @@ class Gate:
         key = scope[KEY] = await self._services.identify(secret.strip())
         if key.scope.role not in route.roles:
             raise self._forbidden(route, key)
+        if key.scope.role is Role.WORKER:
+            await self._bind(route, key, headers, scope)
+
+    async def _bind(self, route: Route, key: Key, headers: _Headers, scope: Scope) -> None:
+        """See which worker process speaks; from here on the key is good for that worker only."""
+        token = headers.get(_SESSION)
+        if token is not None and route is not routes.REGISTER:
+            scope[KEY] = await self._services.speaking(key, token.decode("latin-1"))
+        elif route not in _WITHOUT_SESSION:
+            raise Unauthenticated(
+                f"register, and send the session token that comes back in the header {SESSION_HEADER}"
+            )
 
     def _forbidden(self, route: Route, key: Key) -> Forbidden:
         self._log.warning("refused", key=key.id, role=key.scope.role.value, method=route.method, route=route.full)
@@ -113,6 +134,40 @@ class Gate:
             f"a key with the role {key.scope.role.value} may not do this; it takes {' or '.join(allowed)}",
             needs={"role": list(allowed)},
         )
+
+    def _ended(self, route: Route, headers: _Headers, scope: Scope, answer: "_Answer", seconds: float) -> None:
+        if LONG not in scope:
+            self._services.metrics.answered(route, seconds)
+        if REFUSED_WITH in scope:
+            self._audit(route, headers, scope, answer)
+
+    def _audit(self, route: Route, headers: _Headers, scope: Scope, answer: "_Answer") -> None:
+        """Note who was refused what, and why."""
+        error: AgentVineError | None = scope.get(REFUSED_WITH)
+        hidden = isinstance(error, NotFound) and OUT_OF_SCOPE in getattr(error, "__notes__", ())
+        if error is None or not (hidden or isinstance(error, Unauthenticated | Forbidden | LeaseLost)):
+            return
+        key: Key | None = scope.get(KEY)
+        source = scope["client"][0] if scope.get("client") else ""
+        ids = {name: told(value) for name, value in scope["path_params"].items()}
+        name = OUT_OF_SCOPE if hidden else STATUS[type(error)][0]
+        data: dict[str, JsonValue] = {
+            "error": name,
+            "status": answer.status,
+            "method": route.method,
+            "route": route.path,
+            **ids,
+            "why": told(error.message),
+            "from": source,
+            "request_id": answer.request_id,
+        }
+        if key is not None:
+            self._services.refused(Refusal(f"key:{key.id}", (name, route.method, route.path, *ids.values()), data))
+            return
+        shown = _KEY_START.search(headers.get(b"authorization", b"").decode("latin-1"))
+        if shown is not None:
+            data["key_begins"] = shown[0]
+        self._services.refused(Refusal(NOBODY, (source,), data))
 
     async def _tell(self, error: AgentVineError, answer: "_Answer", scope: Scope, receive: Receive) -> None:
         if not answer.status:

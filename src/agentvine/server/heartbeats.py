@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agentvine.domain.errors import AgentVineError, Forbidden, Unavailable
-from agentvine.domain.key import Key
+from agentvine.domain.errors import AgentVineError, Forbidden, Unauthenticated, Unavailable
+from agentvine.domain.key import Key, WorkerKey
 from agentvine.domain.worker import Worker
 from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import Doorbell, pause
 from agentvine.kit.logs import logger
-from agentvine.server.permits import known
+from agentvine.server.permits import known, permit_worker
+from agentvine.server.sessions import superseded
 from agentvine.store import work_orders, workers
 from agentvine.store.database import Database
 from agentvine.store.unit import Unit
@@ -25,6 +26,8 @@ class _Known:
     """What this process remembers of a worker. Another process may know better."""
 
     key_id: str
+    session: str
+    """The digest of its session token."""
     draining: bool = False
 
 
@@ -39,7 +42,11 @@ class Heartbeats:
         self._bell = Doorbell()
 
     async def take(self, worker_id: str, key: Key, beat: m.Heartbeat) -> m.HeartbeatReply:
-        """Note a heartbeat, and say what is wanted of the worker. Raises `Forbidden` if it is another key's."""
+        """Note a heartbeat, and say what is wanted of the worker.
+
+        Raises `Forbidden` if it is another's, `Unauthenticated` without its session, `Superseded` with an old one.
+        """
+        permit_worker(key, worker_id)
         worker = await self._worker(worker_id, key)
         if worker is None:
             return m.HeartbeatReply(commands=(m.Command(kind="register"),))
@@ -52,9 +59,9 @@ class Heartbeats:
         commands.extend(m.Command(kind="cancel", work_order_id=work_order_id) for work_order_id in strangers)
         return m.HeartbeatReply(commands=tuple(commands))
 
-    def registered(self, worker: Worker) -> None:
-        """A worker began anew."""
-        self._known[worker.id] = _Known(worker.key_id)
+    def registered(self, worker: Worker, session: str) -> None:
+        """A worker began anew, in a session with this digest."""
+        self._known[worker.id] = _Known(worker.key_id, session)
         self._beats.pop(worker.id, None)
 
     def deregistered(self, worker_id: str) -> None:
@@ -122,14 +129,19 @@ class Heartbeats:
 
     async def _worker(self, worker_id: str, key: Key) -> _Known | None:
         there = self._known.get(worker_id)
-        if there is None or there.key_id != key.id:
+        session = key.session if isinstance(key, WorkerKey) else None
+        if there is None or there.key_id != key.id or there.session != session:
             known("worker", worker_id)
             claimer = await self._database.read(lambda unit: workers.claimer(unit, worker_id))
             if claimer is None:
                 return None
             if claimer.key_id != key.id:
                 raise Forbidden("another key registered this worker", needs={"worker": worker_id})
-            there = self._known[worker_id] = _Known(claimer.key_id, claimer.draining)
+            if session is None:
+                raise Unauthenticated("send the session token that the registration gave")
+            if claimer.session != session:
+                raise superseded(worker_id)
+            there = self._known[worker_id] = _Known(claimer.key_id, session, claimer.draining)
         return there
 
     async def _not_held(self, worker_id: str, current: tuple[str, ...]) -> list[str]:

@@ -1,9 +1,10 @@
 """Whether whoever speaks may speak for this worker, order or execution. What is found is locked."""
 
 from agentvine.domain.errors import Forbidden, LeaseLost
-from agentvine.domain.key import Key
+from agentvine.domain.key import Key, WorkerKey
 from agentvine.domain.work_order import WorkOrder
-from agentvine.server.permits import known, not_found
+from agentvine.server.permits import known, not_found, permit_worker
+from agentvine.server.sessions import superseded
 from agentvine.store import executions, work_orders, workers
 from agentvine.store.executions import Kept
 from agentvine.store.unit import Unit
@@ -11,12 +12,18 @@ from agentvine.store.workers import Claimer
 
 
 def own_worker(unit: Unit, worker_id: str, key: Key, execution_id: str = "") -> Claimer:
-    """The worker, which registered with this key, and claims under that id. Raises `NotFound`, `Forbidden`."""
+    """The worker, which registered with this key, and claims under that id.
+
+    Raises `NotFound`, `Forbidden`, `Superseded`.
+    """
+    permit_worker(key, worker_id)
     claimer = workers.claimer(unit, worker_id, execution_id)
     if claimer is None:
         raise not_found("worker", worker_id)
     if claimer.key_id != key.id:
         raise Forbidden("another key registered this worker", needs={"worker": worker_id})
+    if isinstance(key, WorkerKey) and claimer.session != key.session:
+        raise superseded(worker_id)
     return claimer
 
 
@@ -57,3 +64,4 @@ def live_execution(unit: Unit, execution_id: str, token: int, key: Key) -> Kept:
 def _check_key(kept: Kept, key: Key) -> None:
     if kept.key_id != key.id:
         raise Forbidden("this execution is another worker's", needs={"worker": kept.execution.worker_id})
+    permit_worker(key, kept.execution.worker_id)

@@ -14,13 +14,14 @@ from agentvine.wire import messages as m
 Item = TypeVar("Item")
 LARGEST_PAGE = 200
 _ID = re.compile(r"[a-z]{2,3}_[0-9a-z]{26}")
+_NUMBER = re.compile(r"[0-9]{1,15}")
 _AT_AND_ID = re.compile(r"([0-9]{1,18})\.(req_[0-9a-z]{26})")
 
 
 def slice_of(key: Key, limit: int, after: str | None) -> Slice:
     """One item more than a page, to see whether another follows. Raises `InvalidInput`."""
     check_number("limit", limit, LARGEST_PAGE, least=1)
-    return Slice(limit + 1, after, key.scope.repositories or None)
+    return Slice(limit + 1, after, key.scope.repositories or None, key.scope.worker_types or None)
 
 
 def id_cursor(cursor: str | None) -> str | None:
@@ -28,6 +29,13 @@ def id_cursor(cursor: str | None) -> str | None:
     if cursor is not None and not _ID.fullmatch(cursor):
         raise _broken()
     return cursor
+
+
+def number_cursor(cursor: str | None) -> int | None:
+    """The number below which a page begins. Raises `InvalidInput`."""
+    if cursor is not None and not _NUMBER.fullmatch(cursor):
+        raise _broken()
+    return None if cursor is None else int(cursor)
 
 
 def request_cursor(cursor: str | None) -> tuple[int, str | None]:

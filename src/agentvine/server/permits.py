@@ -3,7 +3,8 @@
 import re
 
 from agentvine.domain.errors import Forbidden, NotFound, Unauthenticated
-from agentvine.domain.key import Key
+from agentvine.domain.key import Key, Role, WorkerKey
+from agentvine.domain.work_order import WorkOrder
 from agentvine.wire.routes import Route
 
 _ID = re.compile(r"[a-z]{2,3}_[0-9a-z_.-]{1,120}")
@@ -19,6 +20,36 @@ def permit(key: Key, route: Route) -> None:
     if key.scope.role not in route.roles:
         roles = sorted(role.value for role in route.roles)
         raise Forbidden(f"this takes a key with the role {' or '.join(roles)}", needs={"role": roles})
+
+
+def permit_worker(key: Key, worker_id: str) -> None:
+    """Raises `Forbidden` if a session of another worker speaks."""
+    if isinstance(key, WorkerKey) and key.worker_id != worker_id:
+        raise Forbidden(f"this session is {key.worker_id}'s", needs={"worker": worker_id})
+
+
+def permit_order(key: Key, order: WorkOrder) -> None:
+    """Raises `Forbidden` unless the key may act on this order."""
+    permit_type(key, order.type)
+    permit_repository(key, order.repository)
+    permit_level(key, order)
+
+
+def permit_level(key: Key, order: WorkOrder) -> None:
+    """Raises `Forbidden` if the order's permission level is above the key's."""
+    if order.permission_level.rank > key.scope.permission_level.rank:
+        level = order.permission_level.value
+        raise Forbidden(f"this key is not for orders of the level {level}", needs={"permission_level": level})
+
+
+def sees(key: Key, order: WorkOrder) -> bool:
+    """True if the key may look at this order. Levels are about acting; but a worker sees what it may work on only."""
+    scope = key.scope
+    return (
+        (not scope.repositories or order.repository in scope.repositories)
+        and (not scope.worker_types or order.type in scope.worker_types)
+        and (scope.role is not Role.WORKER or order.permission_level.rank <= scope.permission_level.rank)
+    )
 
 
 def permit_type(key: Key, type_: str) -> None:
@@ -38,6 +69,17 @@ def known(kind: str, identifier: str) -> str:
     if not _ID.fullmatch(identifier):
         raise not_found(kind, identifier)
     return identifier
+
+
+OUT_OF_SCOPE = "out of scope"
+"""The note on a `NotFound` that only hides from a key what it may not see; the audit log tells the two apart."""
+
+
+def hidden(kind: str, identifier: str) -> NotFound:
+    """The error for what is there, but not for this key."""
+    error = not_found(kind, identifier)
+    error.add_note(OUT_OF_SCOPE)
+    return error
 
 
 def not_found(kind: str, identifier: str) -> NotFound:

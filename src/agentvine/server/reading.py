@@ -14,7 +14,7 @@ from agentvine.domain.request import ControllerResponse, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
 from agentvine.kit.doorbell import Doorbell
 from agentvine.server.bells import Bells
-from agentvine.server.permits import known, not_found
+from agentvine.server.permits import hidden, known, not_found, sees
 from agentvine.server.terms import Terms
 from agentvine.store import executions, requests, transcripts, work_orders
 from agentvine.store.artifacts import ArtifactFolder
@@ -46,34 +46,40 @@ def check_number(name: str, number: int, most: int = _LARGEST_NUMBER, least: int
 
 
 def visible_order(unit: Unit, work_order_id: str, key: Key) -> WorkOrder:
-    """Raises `NotFound`, also if the key is not for its repository."""
+    """Raises `NotFound`, also if it is outside the key's scope."""
     order = work_orders.get(unit, known("work order", work_order_id))
-    if order is None or (key.scope.repositories and order.repository not in key.scope.repositories):
+    if order is None:
         raise not_found("work order", work_order_id)
+    if not sees(key, order):
+        raise hidden("work order", work_order_id)
     return order
 
 
 def visible_execution(unit: Unit, execution_id: str, key: Key) -> Execution:
-    """Raises `NotFound`, also if the key is not for its repository."""
+    """Raises `NotFound`, also if it is outside the key's scope."""
     kept = executions.get(unit, known("execution", execution_id))
-    if kept is None or not _may_see(unit, kept.execution.work_order_id, key):
+    if kept is None:
         raise not_found("execution", execution_id)
+    if not _may_see(unit, kept.execution.work_order_id, key):
+        raise hidden("execution", execution_id)
     return kept.execution
 
 
 def visible_request(unit: Unit, request_id: str, key: Key) -> WorkerRequest:
-    """Raises `NotFound`, also if the key is not for its repository."""
+    """Raises `NotFound`, also if it is outside the key's scope."""
     request = requests.get(unit, known("request", request_id))
-    if request is None or not _may_see(unit, request.work_order_id, key):
+    if request is None:
         raise not_found("request", request_id)
+    if not _may_see(unit, request.work_order_id, key):
+        raise hidden("request", request_id)
     return request
 
 
 def _may_see(unit: Unit, work_order_id: str, key: Key) -> bool:
-    if not key.scope.repositories:
+    if not key.scope.restricted:
         return True
     order = work_orders.get(unit, work_order_id)
-    return order is not None and order.repository in key.scope.repositories
+    return order is not None and sees(key, order)
 
 
 class Reading:

@@ -15,6 +15,8 @@ from agentvine.wire.problems import CONTENT_TYPE, Problem, to_problem
 
 REQUEST_ID = "agentvine.request_id"
 """Where a request's scope holds its id."""
+REFUSED_WITH = "agentvine.refused_with"
+"""Where it holds the error with which an operation of FastAPI refused it."""
 TOLD = 50
 """How many mistakes of one request are told."""
 _IN_PARAMETERS = {"query": "parameter", "header": "header", "path": "path"}
@@ -32,9 +34,10 @@ def plain_refusal(status: int, detail: str, headers: Mapping[str, str] | None = 
     return _response(problem, headers or {})
 
 
-async def on_error(_: Request, error: Exception) -> Response:
+async def on_error(request: Request, error: Exception) -> Response:
     """Handler for what the use cases raise."""
     assert isinstance(error, AgentVineError)  # noqa: S101  registered for nothing else
+    request.scope[REFUSED_WITH] = error
     return refusal(error)
 
 

@@ -12,6 +12,7 @@ from agentvine.server.chronicle import SERVER, actor_of
 from agentvine.server.control_plane import Orders
 from agentvine.server.holding import own_worker
 from agentvine.server.permits import known, not_found, permit_type
+from agentvine.server.sessions import digest_of, new_session
 from agentvine.store import events, keys, work_orders, workers
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
@@ -26,10 +27,12 @@ class Registry:
         self._clock = clock
 
     def register(self, unit: Unit, new: m.Registration, key: Key, lease_seconds: float) -> m.Registered:
-        """Make a worker known. Whatever ran under its id is gone, and so are its leases."""
+        """Make a worker known. Whatever ran under its id is gone, and so are its leases and its session."""
         permit_type(key, new.worker_type)
         now = self._clock.now()
-        self._check_takeover(unit, new.id, key, now)
+        if self._check_takeover(unit, new.id, key, now):
+            unit.ring(Ring(kind="drain", worker_id=new.id))  # wakes a claim of its earlier process
+        session = new_session(new.id)
         self._lose_all(unit, new.id, "its worker was started again")
         worker = Worker(
             id=new.id,
@@ -44,11 +47,13 @@ class Registry:
             registered_at=now,
             seen_at=now,
         )
-        workers.put(unit, worker)
+        workers.put(unit, worker, digest_of(session))
         data = {"name": worker.name, "type": worker.worker_type.value, "host": worker.host}
         fact = events.Fact(EventKind.WORKER_REGISTERED, now, actor_of(key), worker_id=worker.id, data=data)
         events.write(unit, fact)
-        return m.Registered(worker=worker, server_version=agentvine.__version__, lease_seconds=lease_seconds)
+        return m.Registered(
+            worker=worker, server_version=agentvine.__version__, lease_seconds=lease_seconds, session=session
+        )
 
     def deregister(self, unit: Unit, worker_id: str, key: Key) -> None:
         """A worker leaves, or an admin sees it off. Harmless if it is unknown."""
@@ -81,11 +86,17 @@ class Registry:
         for order in work_orders.held_by(unit, worker_id):
             self._orders.lose(unit, order, detail)
 
-    def _check_takeover(self, unit: Unit, worker_id: str, key: Key, now: datetime) -> None:
-        """Another key may only take over the id of a worker that is gone, or whose key is."""
+    def _check_takeover(self, unit: Unit, worker_id: str, key: Key, now: datetime) -> bool:
+        """True if it has been there. Another key may only take over the id of a worker that is gone, or whose key is.
+
+        Of two processes that register at once under a key the later one stays.
+        """
         there = workers.get(unit, worker_id)
-        if there is None or there.key_id == key.id or there.status is WorkerStatus.OFFLINE:
-            return
+        if there is None:
+            return False
+        if there.key_id == key.id or there.status is WorkerStatus.OFFLINE:
+            return True
         its_key = keys.get(unit, there.key_id)
         if its_key is not None and its_key.usable(now):
             raise Forbidden(f"a worker {worker_id} is there already, with another key", needs={"worker": worker_id})
+        return True

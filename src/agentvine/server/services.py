@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from agentvine.domain.key import Key
+from agentvine.server.audit import Refusal
+from agentvine.server.expulsion import Expulsion
 from agentvine.server.metrics import Metrics
-from agentvine.server.waits import Waits
+from agentvine.server.waits import KEY, Waits
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.front_desk import FrontDesk
 
+__all__ = ["KEY", "SERVICES", "Services", "services_of"]
+
 SERVICES = "agentvine.services"
 """Where a request's scope holds the `Services`."""
-KEY = "agentvine.key"
-"""Where it holds the `Key` that the gate found good; absent on open routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +25,22 @@ class Services:
 
     identify: Callable[[str], Awaitable[Key]]
     """The key of a secret. Raises `Unauthenticated`."""
+    speaking: Callable[[Key, str], Awaitable[Key]]
+    """A worker's key, bound to the process of a session token. Raises `Unauthenticated`, `Superseded`, `Forbidden`."""
     control_plane: Callable[[Key], ControlPlane]
     front_desk: Callable[[Key], FrontDesk]
     latest_event: Callable[[], Awaitable[int]]
     """The number of the newest event that is visible; 0 if there is none."""
     check: Callable[[], Awaitable[None]]
     """Raises `Unavailable` unless the database answers."""
+    expulsion: Expulsion
+    """Ends those of the `waits` whose key has ended."""
+    refused: Callable[[Refusal], None]
+    """Told of what is refused, for the audit log."""
     degraded: Callable[[], dict[str, str]] = dict
     """What is missing without stopping the work, and why."""
-    metrics: Metrics = field(default_factory=Metrics)
     waits: Waits = field(default_factory=Waits)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def services_of(scope: Scope) -> Services:

@@ -2,17 +2,21 @@
 at once when the server goes down; else both would hold on to what nobody waits for any more."""
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from starlette.types import Receive, Scope
 
 from agentvine.domain.errors import Unavailable
+from agentvine.domain.key import Key
 
 WATCH_AFTER = 0.05
 """Seconds until a request counts as waiting. Most are answered before; they are spared the cost of a watcher."""
 
 
+KEY = "agentvine.key"
+"""Where a request's scope holds the `Key` that the gate found good; absent on open routes."""
 LONG = "agentvine.long"
 """Set in the scope of a request that waited, so that it does not count as slow."""
 
@@ -44,6 +48,16 @@ class Waits:
         for wait in tuple(self._open):
             wait.end(_going_down())
 
+    def prefixes(self) -> frozenset[str]:
+        """How the secrets begin with which somebody waits."""
+        return frozenset(wait.key.prefix for wait in self._open if wait.key is not None)
+
+    def expel(self, whom: Callable[[Key], bool], reason: Callable[[], Exception]) -> None:
+        """End the waits of these keys."""
+        for wait in tuple(self._open):
+            if wait.key is not None and whom(wait.key):
+                wait.end(reason())
+
     def add(self, wait: "Wait") -> None:
         if self.closing:
             raise _going_down()
@@ -64,6 +78,11 @@ class Wait:
         self._receive = receive
         self._reason: Exception | None = None
         self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> Key | None:
+        """With which it was asked."""
+        return self._scope.get(KEY)
 
     async def __aenter__(self) -> Self:
         self._waits.add(self)

@@ -62,10 +62,17 @@ class Found:
     more: bool
 
 
-def after(unit: Unit, seq: int, task_id: str | None, repositories: Sequence[str] | None, limit: int) -> Found:
+def after(
+    unit: Unit,
+    seq: int,
+    task_id: str | None,
+    repositories: Sequence[str] | None,
+    limit: int,
+    types: Sequence[str] | None = None,
+) -> Found:
     """Events above `seq`, oldest first, of one task or of all.
 
-    With `repositories` only events of their tasks, and those that are about no task.
+    With `repositories` or `types` only events of their tasks, and those that are about no task.
     """
     if task_id is None:
         rows = unit.all("SELECT * FROM events WHERE seq > :seq ORDER BY seq LIMIT :limit", seq=seq, limit=limit)
@@ -77,15 +84,20 @@ def after(unit: Unit, seq: int, task_id: str | None, repositories: Sequence[str]
             limit=limit,
         )
     position = rows[-1]["seq"] if rows else seq
-    shown = [row for row in rows if repositories is None or _is_about(unit, row["task_id"], repositories)]
+    everything = repositories is None and types is None
+    shown = [row for row in rows if everything or _is_about(unit, row["task_id"], repositories, types)]
     return Found([_event(row) for row in shown], position, len(rows) == limit)
 
 
-def _is_about(unit: Unit, task_id: str | None, repositories: Sequence[str]) -> bool:
+def _is_about(unit: Unit, task_id: str | None, repositories: Sequence[str] | None, types: Sequence[str] | None) -> bool:
     if task_id is None:
         return True
-    row = unit.one("SELECT repository FROM tasks WHERE id = :id", id=task_id)
-    return row is not None and row["repository"] in repositories
+    row = unit.one("SELECT repository, type FROM tasks WHERE id = :id", id=task_id)
+    return (
+        row is not None
+        and (repositories is None or row["repository"] in repositories)
+        and (types is None or row["type"] in types)
+    )
 
 
 def _event(row: Row) -> Event:

@@ -42,8 +42,15 @@ def usable_admins(unit: Unit, now: datetime) -> tuple[str, ...]:
 
 
 def by_prefix(unit: Unit, prefix: str) -> Lock | None:
-    row = unit.one("SELECT * FROM keys WHERE prefix = :prefix", prefix=prefix)
-    return Lock(_key(row), row["digest"]) if row else None
+    """What a secret that begins like this opens. A former secret opens a key that ends with the overlap."""
+    row = unit.one("SELECT * FROM keys WHERE prefix = :prefix OR former_prefix = :prefix", prefix=prefix)
+    if row is None:
+        return None
+    key = _key(row)
+    if row["prefix"] == prefix:
+        return Lock(key, row["digest"])
+    until = key.former_until if key.expires_at is None else min(key.former_until or key.expires_at, key.expires_at)
+    return Lock(key.model_copy(update={"prefix": prefix, "expires_at": until}), row["former_digest"])
 
 
 def get(unit: Unit, key_id: str) -> Key | None:
@@ -54,6 +61,25 @@ def get(unit: Unit, key_id: str) -> Key | None:
 def everyone(unit: Unit) -> tuple[Key, ...]:
     """All keys, newest first."""
     return tuple(_key(row) for row in unit.all("SELECT * FROM keys ORDER BY id DESC"))
+
+
+def locked(unit: Unit, key_id: str) -> Key | None:
+    """A key that nobody else changes before this transaction ends."""
+    row = unit.one("SELECT * FROM keys WHERE id = :id FOR NO KEY UPDATE", id=key_id)
+    return _key(row) if row else None
+
+
+def rotate(unit: Unit, key_id: str, prefix: str, digest: str, former_until: datetime) -> None:
+    """Give a key another secret. The present one becomes the former one; the former one before it is gone."""
+    unit.run(
+        """UPDATE keys SET former_prefix = prefix, former_digest = digest, former_until = :former_until,
+               prefix = :prefix, digest = :digest
+           WHERE id = :id""",
+        id=key_id,
+        prefix=prefix,
+        digest=digest,
+        former_until=micros(former_until),
+    )
 
 
 def revoke(unit: Unit, key_id: str, at: datetime) -> bool:
@@ -75,5 +101,7 @@ def _key(row: Row) -> Key:
             "created_by": row["created_by"],
             "expires_at": moment_or_none(row["expires_at"]),
             "revoked_at": moment_or_none(row["revoked_at"]),
+            "former_prefix": row["former_prefix"],
+            "former_until": moment_or_none(row["former_until"]),
         },
     )

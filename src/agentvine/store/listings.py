@@ -17,20 +17,29 @@ from agentvine.wire.messages import QueueLine
 
 _SCOPED = MappingProxyType(
     {
-        Dialect.SQLITE: "(:scope IS NULL OR o.repository IN (SELECT value FROM json_each(:scope)))",
+        Dialect.SQLITE: """(:scope IS NULL OR o.repository IN (SELECT value FROM json_each(:scope)))
+            AND (:types IS NULL OR o.type IN (SELECT value FROM json_each(:types)))""",
         Dialect.POSTGRESQL: """(CAST(:scope AS TEXT) IS NULL
-            OR o.repository IN (SELECT jsonb_array_elements_text(CAST(:scope AS JSONB))))""",
+            OR o.repository IN (SELECT jsonb_array_elements_text(CAST(:scope AS JSONB))))
+            AND (CAST(:types AS TEXT) IS NULL
+            OR o.type IN (SELECT jsonb_array_elements_text(CAST(:types AS JSONB))))""",
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Which part of a listing: at most `limit` items that follow `after`, of these repositories (None: of all)."""
+    """Which part of a listing: at most `limit` items behind `after`, of these repositories and types (None: of any)."""
 
     limit: int
     after: str | None = None
     repositories: tuple[str, ...] | None = None
+    types: tuple[str, ...] | None = None
+
+    @property
+    def types_scope(self) -> str | None:
+        """The types as a parameter."""
+        return None if self.types is None else json_text(self.types)
 
     @property
     def scope(self) -> str | None:
@@ -58,6 +67,7 @@ def tasks(unit: Unit, wanted: TasksWanted, part: Slice) -> list[Task]:
         type=wanted.type,
         repository=wanted.repository,
         scope=part.scope,
+        types=part.types_scope,
         limit=part.limit,
     )
     return [task_of(row, row["id"], row["work_order_id"]) for row in rows]
@@ -110,6 +120,7 @@ def orders(unit: Unit, status: OrderStatus | None, part: Slice) -> list[WorkOrde
         _ORDERS[unit.dialect, status],
         after=part.after,
         scope=part.scope,
+        types=part.types_scope,
         limit=part.limit,
     )
     return [order_of(row) for row in rows]
@@ -123,6 +134,7 @@ def requests(unit: Unit, status: str | None, at: int, part: Slice) -> list[Worke
         at=at,
         after=part.after or "",
         scope=part.scope,
+        types=part.types_scope,
         limit=part.limit,
     )
     return [request_of(row) for row in rows]

@@ -230,6 +230,7 @@ workers = Table(
     _number("seen_at"),
     Column("note", Text),
     _number("draining"),
+    Column("session", Text),
 )
 
 requests = Table(
@@ -278,5 +279,23 @@ keys = Table(
     _text("created_by"),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("former_prefix", Text),
+    Column("former_digest", Text),
+    Column("former_until", BigInteger),
     UniqueConstraint("prefix"),
+    Index("ix_keys_former_prefix", "former_prefix"),
 )
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    _number("at"),
+    _text("kind"),
+    _text("actor"),
+    _number("events_to"),
+    _text("data"),
+    _text("previous"),
+    _text("hash"),
+)
+"""A trigger refuses to change or delete its rows."""

@@ -16,7 +16,7 @@ from agentvine.store.unit import Row, Unit
 from agentvine.store.work_orders import LEVELS
 
 _BUDGET = Budget()
-_TUPLES = ("requirements", "needs", "specializations")
+_TUPLES = ("requirements", "needs", "specializations", "hosts")
 _DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {name: field.get_default() for name, field in NewTask.model_fields.items() if not field.is_required()}
 )

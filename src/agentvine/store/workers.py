@@ -25,6 +25,8 @@ class Claimer:
     key_expires_at: datetime | None = None
     execution_known: bool = False
     """There is an execution of the id under which it claims."""
+    session: str | None = None
+    """The digest of its session token."""
 
     def key_usable(self, now: datetime) -> bool:
         """True while the key with which it registered is neither revoked nor expired."""
@@ -43,19 +45,19 @@ class Sighting:
     note: str | None
 
 
-def put(unit: Unit, worker: Worker) -> None:
-    """Keep a worker, in place of one with its id."""
+def put(unit: Unit, worker: Worker, session: str | None = None) -> None:
+    """Keep a worker, in place of one with its id. `session`: the digest of its session token."""
     unit.run(
         """INSERT INTO workers (id, name, worker_type, version, host, slots, specializations, tools, key_id, status,
-               current_tasks, metrics, registered_at, seen_at, note, draining)
+               current_tasks, metrics, registered_at, seen_at, note, draining, session)
            VALUES (:id, :name, :worker_type, :version, :host, :slots, :specializations, :tools, :key_id, :status,
-               '[]', '{}', :registered_at, :seen_at, NULL, 0)
+               '[]', '{}', :registered_at, :seen_at, NULL, 0, :session)
            ON CONFLICT (id) DO UPDATE SET
                name = excluded.name, worker_type = excluded.worker_type, version = excluded.version,
                host = excluded.host, slots = excluded.slots, specializations = excluded.specializations,
                tools = excluded.tools, key_id = excluded.key_id, status = excluded.status, current_tasks = '[]',
                metrics = '{}', registered_at = excluded.registered_at, seen_at = excluded.seen_at, note = NULL,
-               draining = 0""",
+               draining = 0, session = excluded.session""",
         id=worker.id,
         name=worker.name,
         worker_type=worker.worker_type.value,
@@ -68,6 +70,7 @@ def put(unit: Unit, worker: Worker) -> None:
         status=worker.status.value,
         registered_at=micros(worker.registered_at),
         seen_at=micros(worker.seen_at),
+        session=session,
     )
 
 
@@ -77,7 +80,8 @@ def get(unit: Unit, worker_id: str) -> Worker | None:
 
 
 _CLAIMER = """
-    SELECT w.worker_type, w.key_id, w.specializations, w.draining, k.revoked_at, k.expires_at, e.id AS execution_id
+    SELECT w.worker_type, w.key_id, w.specializations, w.draining, w.session, k.revoked_at, k.expires_at,
+           e.id AS execution_id
     FROM workers w LEFT JOIN keys k ON k.id = w.key_id LEFT JOIN executions e ON e.id = :execution_id
     WHERE w.id = :id"""
 
@@ -96,6 +100,7 @@ def claimer(unit: Unit, worker_id: str, execution_id: str = "") -> Claimer | Non
         row["revoked_at"] is not None,
         moment_or_none(row["expires_at"]),
         row["execution_id"] is not None,
+        row["session"],
     )
 
 

@@ -12,11 +12,11 @@ from agentvine.testing.suites.claims import Claims, LongPolls
 from agentvine.testing.suites.conversations import Conversations
 from agentvine.testing.suites.endings import Endings
 from agentvine.testing.suites.leases import Leases, Workers
-from agentvine.testing.suites.people import Events, Keys, Listings, Submissions
+from agentvine.testing.suites.people import Audit, Events, Keys, Listings, Submissions
 from agentvine.testing.suites.reports import Reports
 
 
 class ControlPlaneSuite(
-    Claims, LongPolls, Leases, Workers, Endings, Conversations, Reports, Submissions, Listings, Events, Keys
+    Claims, LongPolls, Leases, Workers, Endings, Conversations, Reports, Submissions, Listings, Events, Keys, Audit
 ):
     """All of it."""

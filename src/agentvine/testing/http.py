@@ -73,6 +73,10 @@ class HttpSite:
     async def worker_plane(self, scope: Scope = WORKER) -> HTTPControlPlane:
         return HTTPControlPlane(await self._client(scope))
 
+    async def worker_planes(self, number: int) -> list[HTTPControlPlane]:
+        secret = await self.site.secret(WORKER)
+        return [HTTPControlPlane(await self._stack.enter_async_context(api(self.url, secret))) for _ in range(number)]
+
     async def front_desk(self, scope: Scope = ADMIN) -> HTTPFrontDesk:
         return HTTPFrontDesk(await self._client(scope))
 

@@ -2,7 +2,9 @@
 
 A work order's journey, as the worker tells it
 -----------------------------------------------
-I `register` and learn how long a lease lasts. From then on I send a `heartbeat` now and then, which also tells me what
+I `register` and learn how long a lease lasts, and get a session token, which everything that I say later carries: it
+shows that it is this process that speaks. If another process registers under my id, I am `Superseded` and end.
+From then on I send a `heartbeat` now and then, which also tells me what
 the server wants of me.
 
 I `claim`. The call waits until there is an order of my type in one of my queues, or until I have waited long enough.
@@ -34,11 +36,11 @@ from agentvine.wire import messages as m
 
 
 class ControlPlane(Protocol):
-    """The worker's side of the server, bound to one key.
+    """The worker's side of the server, bound to one key and, from `register` on, to one worker.
 
-    Every method may raise `Unauthenticated`, `Forbidden` and `Unavailable`. Methods that take a message with a token
-    raise `LeaseLost` if it is stale, and then nothing has changed; `NotFound` if the order or execution does not exist;
-    `InvalidInput` for what cannot be.
+    Every method may raise `Unauthenticated`, `Forbidden`, `Superseded` and `Unavailable`. Methods that take a message
+    with a token raise `LeaseLost` if it is stale, and then nothing has changed; `NotFound` if the order or execution
+    does not exist; `InvalidInput` for what cannot be.
     """
 
     async def register(self, registration: m.Registration) -> m.Registered:

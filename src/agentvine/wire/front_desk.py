@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from agentvine.domain.audit import AuditEntry
 from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
@@ -102,10 +103,30 @@ class FrontDesk(Protocol):
 
     async def keys(self) -> tuple[Key, ...]: ...
 
-    async def create_key(self, new: m.NewKey) -> m.CreatedKey: ...
+    async def create_key(self, new: m.NewKey) -> m.CreatedKey:
+        """Make a key. Raises `Forbidden` if it would allow more, or last longer, than the key that asks for it."""
+        ...
+
+    async def rotate_key(self, key_id: str, rotation: m.Rotation = m.Rotation()) -> m.CreatedKey:
+        """A new secret for the same key; the present one opens until the overlap is over, one before it no more.
+
+        Raises `Forbidden` as `create_key`, `Conflict` for a key that has ended.
+        """
+        ...
 
     async def revoke_key(self, key_id: str) -> Key:
-        """From now on it opens nothing. Revoking it again changes nothing."""
+        """From now on it opens nothing, and whoever waits with it is sent away. Again, it changes nothing."""
+        ...
+
+    async def audit(self, cursor: str | None = None, limit: int = 50) -> m.Page[AuditEntry]:
+        """The audit log, complete until now. Raises `Forbidden` for an admin key whose scope is restricted."""
+        ...
+
+    async def verify_audit(self, after: int = 0, expected: str | None = None) -> m.AuditCheck:
+        """Compute again what follows entry `after`, whose hash is `expected`, as far as one look goes.
+
+        Raises as `audit`.
+        """
         ...
 
     async def who_am_i(self) -> m.WhoAmI: ...

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, computed_field
 
 from agentvine.domain.base import Line, Model, Moment, Note, SessionName, Strict, Text
 from agentvine.domain.evidence import Evidence
@@ -56,6 +56,8 @@ class Registered(Model):
     server_version: Line
     lease_seconds: float
     """How long a lease lasts; renew at a third of it, fence yourself at two thirds without an acknowledgement."""
+    session: str = ""
+    """What shows from now on that this process speaks. The worker's next registration makes it worthless."""
 
 
 class Heartbeat(Model):
@@ -281,11 +283,28 @@ class QueueReport(Model):
     dead_letters: tuple[WorkOrder, ...] = ()
     """The latest failed orders, at most 100."""
 
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
+    @property
+    def demand(self) -> dict[WorkerType, int]:
+        """For every worker type, how many of its orders run, or would at once if there were a worker: what to scale by.
+        What is blocked, delayed or waiting needs none."""
+        wanted = dict.fromkeys(WorkerType, 0)
+        for line in self.lines:
+            wanted[line.type] += line.pending - line.delayed + line.running
+        return wanted
+
 
 class NewKey(Strict):
     name: Line
     scope: Scope
     expires_in_seconds: Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)] | None = None
+
+
+class Rotation(Strict):
+    """A new secret for a key."""
+
+    overlap_seconds: Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)] = 0.0
+    """How long the present secret still opens."""
 
 
 class CreatedKey(Model):
@@ -296,6 +315,20 @@ class CreatedKey(Model):
 
 class WhoAmI(Model):
     key: Key
+
+
+class AuditCheck(Model):
+    """What a look at a part of the audit log has found; the next one goes on behind `seq` and `hash`."""
+
+    seq: Count
+    hash: str
+    entries: Count
+    events: Count
+    """How many of each were computed again."""
+    more: bool
+    broken_at: int | None = None
+    """The first entry that is not what it was, or that does not follow the one before it."""
+    why: str = ""
 
 
 class Health(Model):

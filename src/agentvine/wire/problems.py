@@ -22,6 +22,7 @@ STATUS: Mapping[type[errors.AgentVineError], tuple[str, int]] = MappingProxyType
         errors.NotFound: ("not_found", 404),
         errors.Conflict: ("conflict", 409),
         errors.LeaseLost: ("lease_lost", 409),
+        errors.Superseded: ("superseded", 409),
         errors.AlreadyAnswered: ("already_answered", 409),
         errors.UpgradeRequired: ("upgrade_required", 426),
         errors.Unavailable: ("unavailable", 503),

@@ -7,6 +7,8 @@ from urllib.parse import quote
 from agentvine.domain.key import Role
 
 BASE = "/api/v1"
+SESSION_HEADER = "X-Worker-Session"
+"""Carries the session token that a worker's registration gave, with all that it says later."""
 
 _WORKER = frozenset({Role.WORKER})
 _LOOK = frozenset({Role.ADMIN, Role.MEMBER, Role.VIEWER})
@@ -15,9 +17,12 @@ _ADMIN = frozenset({Role.ADMIN})
 _ALL = frozenset(Role)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """`path` is below `BASE` and in FastAPI's notation; `roles` may call it (empty: anybody, without a key)."""
+    """`path` is below `BASE` and in FastAPI's notation; `roles` may call it (empty: anybody, without a key).
+
+    Each is one of a kind and compared as such: they are looked up with every request.
+    """
 
     method: str
     path: str
@@ -83,7 +88,11 @@ EVENTS = Route("GET", "/events", _LOOK)
 KEYS = Route("GET", "/keys", _ADMIN)
 CREATE_KEY = Route("POST", "/keys", _ADMIN)
 REVOKE_KEY = Route("DELETE", "/keys/{key_id}", _ADMIN)
+ROTATE_KEY = Route("POST", "/keys/{key_id}/rotate", _ADMIN)
 WHO_AM_I = Route("GET", "/keys/me", _ALL)
+
+AUDIT = Route("GET", "/audit", _ADMIN)
+VERIFY_AUDIT = Route("GET", "/audit/verification", _ADMIN)
 
 HEALTH = Route("GET", "/health")
 READY = Route("GET", "/ready")

@@ -26,6 +26,12 @@ async def create_key(desk: Desk, new: m.NewKey) -> m.CreatedKey:
     return await desk.create_key(new)
 
 
+@api.route(routes.ROTATE_KEY)
+async def rotate_key(desk: Desk, key_id: str, rotation: m.Rotation) -> m.CreatedKey:
+    """Give a key another secret, which is never shown again; the present one opens until the overlap is over."""
+    return await desk.rotate_key(key_id, rotation)
+
+
 @api.route(routes.REVOKE_KEY)
 async def revoke_key(desk: Desk, key_id: str) -> Key:
     """From now on the key opens nothing."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agentvine.domain.errors import Conflict, Forbidden, LeaseLost, NotFound, Unauthenticated
+from agentvine.domain.errors import Conflict, Forbidden, LeaseLost, Unauthenticated
 from agentvine.domain.execution import Outcome
 from agentvine.domain.key import Role, Scope
 from agentvine.domain.permission import PermissionLevel
@@ -106,7 +106,7 @@ class Claims:
         worker, other = await a_worker(site), await a_worker(site, "wrk_other")
         with pytest.raises(Forbidden):
             await other.claim(worker_id=worker.id)
-        with pytest.raises(NotFound):
+        with pytest.raises(Forbidden):
             await worker.claim(worker_id="wrk_nobody")
 
     async def test_specializations_are_required(self, site: Site) -> None:

@@ -1,9 +1,11 @@
 """How long an order stays with a worker, and what happens when the worker does not."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
-from agentvine.domain.errors import Forbidden, LeaseLost, NotFound
-from agentvine.domain.execution import Outcome, Phase
+from agentvine.domain.errors import Forbidden, LeaseLost, NotFound, Superseded
+from agentvine.domain.execution import Outcome, Phase, Usage
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker import WorkerStatus
@@ -134,6 +136,83 @@ class Workers:
         await worker.plane.register(registration(worker.id))
         assert (await desk.work_order(claimed.order.id)).status is OrderStatus.PENDING
         assert (await worker.take()).order.id == claimed.order.id
+
+    async def test_of_two_processes_of_one_worker_the_later_one_speaks(self, site: Site) -> None:
+        desk = await site.front_desk()
+        first, second = await site.worker_planes(2)
+        await first.register(registration("wrk_one"))
+        old, new = Hand(site, first, "wrk_one"), Hand(site, second, "wrk_one")
+        await desk.submit(a_task())
+        held = await old.take_and_start()
+        await second.register(registration("wrk_one"))
+        beat = m.Heartbeat(status=WorkerStatus.BUSY)
+        attempts: list[Callable[[], Awaitable[object]]] = [
+            lambda: old.claim(),
+            lambda: old.renew(held),
+            lambda: first.heartbeat("wrk_one", beat),
+            lambda: first.deregister("wrk_one"),
+        ]
+        for attempt in attempts:
+            with pytest.raises(Superseded):
+                await attempt()
+        await _refused_everywhere(old, held)
+        assert (await new.take()).order.id == held.order.id
+        assert (await second.heartbeat("wrk_one", beat)).commands == ()
+        assert (await desk.worker("wrk_one")).status is not WorkerStatus.OFFLINE
+
+    async def test_with_one_key_each_worker_speaks_for_itself(self, site: Site) -> None:
+        desk = await site.front_desk()
+        one, two = await site.worker_planes(2)
+        await one.register(registration("wrk_one"))
+        await two.register(registration("wrk_two"))
+        await desk.submit(a_task())
+        await desk.submit(a_task())
+        hand, stranger = Hand(site, one, "wrk_one"), Hand(site, two, "wrk_two")
+        mine, hers = await hand.take_and_start(), await stranger.take_and_start()
+        assert mine.lease.token == hers.lease.token, "a token is a number; what counts is whose lease it is of"
+        before = await desk.task(mine.task.id)
+        refs = (m.LeaseRef(work_order_id=mine.order.id, token=mine.lease.token),)
+        attempts: list[Callable[[], Awaitable[object]]] = [
+            lambda: two.start(mine.order.id, m.Held(token=mine.lease.token)),
+            lambda: stranger.complete(mine),
+            lambda: stranger.fail(mine),
+            lambda: stranger.release(mine),
+            lambda: stranger.say(mine, 0, "not mine"),
+            lambda: stranger.park(mine, stranger.question(mine)),
+            lambda: two.ask(mine.lease.execution_id, stranger.question(mine)),
+            lambda: two.store_artifact(mine.lease.execution_id, mine.lease.token, "bundle", b"evil"),
+            lambda: two.claim(hand.claim_request()),
+            lambda: two.renew(m.Renewal(worker_id="wrk_one", leases=refs)),
+            lambda: two.heartbeat("wrk_one", m.Heartbeat(status=WorkerStatus.IDLE)),
+            lambda: two.deregister("wrk_one"),
+        ]
+        for attempt in attempts:
+            with pytest.raises(Forbidden):
+                await attempt()
+        assert await desk.task(mine.task.id) == before
+        await hand.complete(mine)
+
+    async def test_a_lease_is_of_one_order(self, site: Site) -> None:
+        desk, worker = await site.front_desk(), await a_worker(site)
+        await desk.submit(a_task())
+        await worker.release(await worker.take_and_start())
+        twice = await worker.take_and_start()
+        await desk.submit(a_task())
+        once = await worker.take_and_start()
+        assert (twice.lease.token, once.lease.token) == (2, 1)
+        before = await desk.task(once.task.id)
+        with pytest.raises(LeaseLost):
+            await worker.plane.complete(
+                once.order.id, m.Completion(token=twice.lease.token, delivery=PUSHED, usage=Usage())
+            )
+        with pytest.raises(LeaseLost):
+            batch = m.TranscriptBatch(token=twice.lease.token, first=0, entries=({"text": "x"},))
+            await worker.plane.add_transcript(once.lease.execution_id, batch)
+        stale = m.Completion(token=1, delivery=PUSHED, usage=Usage())
+        with pytest.raises(LeaseLost):
+            await worker.plane.complete(twice.order.id, stale)
+        assert await desk.task(once.task.id) == before
+        assert (await desk.work_order(twice.order.id)).status is OrderStatus.RUNNING
 
     async def test_leaving_gives_up_what_is_held(self, site: Site) -> None:
         desk, worker = await site.front_desk(), await a_worker(site)

@@ -1,11 +1,15 @@
 """What people submit, look at and decide."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
+from agentvine.domain.audit import AuditKind
 from agentvine.domain.errors import (
+    Conflict,
     DependencyCycle,
     Forbidden,
     IdempotencyMismatch,
@@ -15,6 +19,7 @@ from agentvine.domain.errors import (
 from agentvine.domain.event import Event, EventKind
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Role, Scope
+from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.task import TaskStatus
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
@@ -160,7 +165,7 @@ class Listings:
 
     @pytest.mark.parametrize("odd", ["x", "tsk_", "tsk_0", "'; DROP TABLE tasks", "ä", "tsk_" + "z" * 26, "%00"])
     async def test_what_is_not_there_is_not_found(self, site: Site, odd: str) -> None:
-        desk, plane = await site.front_desk(), await site.worker_plane()
+        desk, plane = await site.front_desk(), (await a_worker(site)).plane
         reply = m.Reply(verdict="answer")
         attempts: list[Callable[[], Awaitable[object]]] = [
             lambda: desk.task(odd),
@@ -201,6 +206,11 @@ class Listings:
         assert lines["high_priority", TaskType.DOCS].pending == 1
         assert report.totals[OrderStatus.PENDING] == 3
         assert report.totals[OrderStatus.COMPLETED] == 0
+        assert {kind: wanted for kind, wanted in report.demand.items() if wanted} == {
+            TaskType.TEST: 2,
+            TaskType.DOCS: 1,
+        }
+        assert set(report.demand) == set(TaskType)  # what scales workers needs a number for each, 0 too
 
 
 class Events:
@@ -254,6 +264,46 @@ class Keys:
             await desk.revoke_key(new_id("key", site.clock.now()))
         assert not any(created.secret in str(key) for key in await desk.keys())
 
+    async def test_a_key_is_given_another_secret(self, site: Site) -> None:
+        desk = await site.front_desk()
+        created = await desk.create_key(m.NewKey(name="laptop", scope=Scope(role=Role.VIEWER)))
+        rotated = await desk.rotate_key(created.key.id, m.Rotation(overlap_seconds=60))
+        assert rotated.secret.startswith(rotated.key.prefix)
+        assert (rotated.key.id, rotated.key.scope, rotated.key.former_prefix) == (
+            created.key.id,
+            created.key.scope,
+            created.key.prefix,
+        )
+        assert rotated.key.former_until == site.clock.now() + timedelta(seconds=60)
+        assert rotated.key in await desk.keys()
+        await desk.revoke_key(created.key.id)
+        with pytest.raises(Conflict):
+            await desk.rotate_key(created.key.id)
+        with pytest.raises(NotFound):
+            await desk.rotate_key(new_id("key", site.clock.now()))
+
+    async def test_no_key_makes_a_wider_one(self, site: Site) -> None:
+        here, there = "https://git.example/a.git", "https://git.example/b.git"
+        everywhere = await site.front_desk()
+        wide = await everywhere.create_key(m.NewKey(name="wide", scope=Scope(role=Role.VIEWER)))
+        narrow = await site.front_desk(Scope(role=Role.ADMIN, repositories=(here,), worker_types=(TaskType.DOCS,)))
+        inside = Scope(role=Role.MEMBER, repositories=(here,), worker_types=(TaskType.DOCS,))
+        made = await narrow.create_key(m.NewKey(name="inside", scope=inside))
+        assert {key.id for key in await narrow.keys()} == {made.key.id, (await narrow.who_am_i()).key.id}
+        for wider in ({"repositories": ()}, {"repositories": (here, there)}, {"worker_types": ()}):
+            with pytest.raises(Forbidden):
+                await narrow.create_key(m.NewKey(name="wider", scope=inside.model_copy(update=wider)))
+        careful = await site.front_desk(Scope(role=Role.ADMIN, permission_level=PermissionLevel.SUPERVISED))
+        attempts: list[Callable[[], Awaitable[object]]] = [
+            lambda: careful.create_key(m.NewKey(name="wider", scope=Scope(role=Role.WORKER))),
+            lambda: narrow.rotate_key(wide.key.id),
+            lambda: narrow.revoke_key(wide.key.id),
+        ]
+        for attempt in attempts:
+            with pytest.raises(Forbidden):
+                await attempt()
+        assert wide.key in await everywhere.keys()
+
     async def test_roles(self, site: Site) -> None:
         admin = await site.front_desk()
         task = await admin.submit(a_task())
@@ -274,6 +324,9 @@ class Keys:
             lambda: member.create_key(new_key),
             lambda: member.keys(),
             lambda: member.revoke_key("key_" + "0" * 26),
+            lambda: member.rotate_key("key_" + "0" * 26),
+            lambda: member.audit(),
+            lambda: viewer.verify_audit(),
             lambda: member.drain_worker("wrk_x"),
         ]
         for attempt in attempts:
@@ -285,6 +338,48 @@ class Keys:
 
     async def test_health(self, site: Site) -> None:
         assert (await (await site.front_desk()).health()).status == "ok"
+
+
+class Audit:
+    async def test_what_is_done_to_keys_stands_in_it(self, site: Site) -> None:
+        desk = await site.front_desk()
+        key = (await desk.create_key(m.NewKey(name="laptop", scope=Scope(role=Role.VIEWER)))).key
+        await desk.rotate_key(key.id)
+        await desk.revoke_key(key.id)
+        entries = (await desk.audit()).items
+        about = [entry.kind for entry in reversed(entries) if entry.data.get("key_id") == key.id]
+        assert about == [AuditKind.KEY_CREATED, AuditKind.KEY_ROTATED, AuditKind.KEY_REVOKED]
+        me = f"key:{(await desk.who_am_i()).key.id}"
+        assert {entry.actor for entry in entries if entry.data.get("key_id") == key.id} == {me}
+
+    async def test_it_seals_whatever_happens(self, site: Site) -> None:
+        desk, worker = await site.front_desk(), await a_worker(site)
+        for _ in range(3):
+            await desk.submit(a_task())
+            await worker.complete(await worker.take())
+        last = (await events_until(desk, EventKind.ORDER_COMPLETED))[-1].seq
+        found = await desk.verify_audit()
+        assert (found.broken_at, found.more) == (None, False)
+        assert found.events >= last
+        assert (await desk.audit(limit=1)).items[0].hash == found.hash
+        again = await desk.verify_audit(found.seq, found.hash)
+        assert (again.entries, again.broken_at) == (0, None)
+        other = await desk.verify_audit(found.seq, "f" * 64)
+        assert other.broken_at == found.seq
+
+    async def test_in_pages(self, site: Site) -> None:
+        desk = await site.front_desk()
+        for number in range(5):
+            await desk.create_key(m.NewKey(name=str(number), scope=Scope(role=Role.VIEWER)))
+        whole = (await desk.audit(limit=200)).items
+        first = await desk.audit(limit=2)
+        second = await desk.audit(first.next_cursor, limit=200)
+        assert first.items + second.items == whole
+        assert [entry.seq for entry in whole] == list(range(len(whole), 0, -1))
+        for earlier, later in itertools.pairwise(reversed(whole)):
+            assert later.previous == earlier.hash
+        with pytest.raises(InvalidInput):
+            await desk.audit("nonsense")
 
 
 async def events_until(desk: FrontDesk, last: EventKind, *, after: int = 0, task_id: str | None = None) -> list[Event]:
