@@ -268,7 +268,11 @@ async def test_a_diff_is_capped_and_its_count_is_whole(world: World) -> None:
     assert diff.truncated
     assert len(diff.text) < 2200
     assert diff.text.startswith("diff --git")
-    assert diff.files == (ChangedFile("big.txt", 5000, 0), ChangedFile("bin", 0, 0), ChangedFile("new.txt", 1, 0))
+    assert diff.files == (
+        ChangedFile("big.txt", 5000, 0),
+        ChangedFile("bin", 0, 0),
+        ChangedFile("new.txt", 1, 0, "old.txt"),
+    )
     assert (diff.lines_added, diff.lines_removed) == (5001, 0)
     whole = await world.mirror.diff(base, head)
     assert not whole.truncated

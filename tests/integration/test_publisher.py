@@ -1,6 +1,9 @@
 """The publisher: takes in only what keeps to the rules, signs it, and pushes it exactly once."""
 
+import hashlib
+import zlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from agentvine.domain.retry import FailureReason
 from agentvine.testing.git_repository import GitRepository, git
 from agentvine.testing.git_server import Fault, GitServer
 from agentvine.worker.admission import Limits, ResultRefused
-from agentvine.worker.git import Git
+from agentvine.worker.git import Git, GitCommand
 from agentvine.worker.git_errors import GitFailed
 from agentvine.worker.mirror import Mirrors
 from agentvine.worker.publisher import (
@@ -21,7 +24,7 @@ from agentvine.worker.publisher import (
 )
 from agentvine.worker.rewriting import RebaseConflict
 
-LIMITS = Limits(bundle_bytes=1_000_000, file_bytes=10_000, commits=5, changes_bytes=100_000)
+LIMITS = Limits(bundle_bytes=1_000_000, file_bytes=10_000, commits=5, changes_bytes=100_000, memory_bytes=400_000_000)
 EXECUTION = "exe_1"
 
 
@@ -73,6 +76,10 @@ class World:
         await person.git("push", "--quiet", "--force", "origin", f"HEAD:{branch}")
         await self.mirror.update()
         return commit
+
+    async def refs_of_remote(self) -> dict[str, str]:
+        lines = (await git("for-each-ref", "--format=%(refname) %(objectname)", cwd=self.remote)).splitlines()
+        return dict(line.split(" ") for line in lines)
 
     def hook(self, name: str, script: str) -> None:
         hook = self.remote / "hooks" / name
@@ -229,6 +236,60 @@ async def test_a_large_file_is_refused_also_if_it_was_removed_again(world: World
     await world.refused("'large.bin' has 10001 bytes")
     await world.agent.commit({"large.bin": None})
     await world.refused("'large.bin' has 10001 bytes")
+
+
+async def test_small_packs_that_unpack_to_much_are_refused(world: World) -> None:
+    world.publisher = Publisher(
+        world.git, world.tmp_path / "publisher", world.mirror, replace(LIMITS, total_bytes=50_000)
+    )
+    await world.agent.commit({f"zeros/{number}": b"0" * 9_000 for number in range(6)})
+    await world.refused("files hold 54000 bytes, more than the 50000")
+
+
+async def test_trees_that_name_more_files_than_can_be_listed_are_refused(world: World) -> None:
+    """Nine levels of ten entries, all the same: a few hundred bytes, a thousand million files."""
+    inner = await world.agent.git("hash-object", "-w", "--stdin", stdin=b"x")
+    kind = "100644 blob"
+    for _ in range(9):
+        listing = "".join(f"{kind} {inner}\t{name}\n" for name in "abcdefghij")
+        inner, kind = await world.agent.git("mktree", stdin=listing.encode()), "040000 tree"
+    commit = await world.agent.git("commit-tree", "-p", world.base, "-m", "feat: many", inner)
+    await world.agent.git("update-ref", "HEAD", commit)
+    await world.refused("git refuses the result: .*memory")
+
+
+async def test_a_delta_that_grows_without_bound_is_refused(world: World) -> None:
+    """A base of 16 MB of zeros, and a delta that copies it 40 times: 20 KB that ask for 640 MB of memory."""
+    bundle = b"# v2 git bundle\n" + b"a" * 40 + b" HEAD\n\n" + pack_with_growing_delta(size=0xFFFFFF, copies=40)
+    assert len(bundle) < 100_000
+    with pytest.raises(ResultRefused, match="memory"):
+        await world.publisher.admit(bundle, world.base, EXECUTION)
+
+
+def pack_with_growing_delta(size: int, copies: int) -> bytes:
+    """A pack (gitformat-pack(5)) of a blob of `size` zeros and of another that is `copies` times the first."""
+    base = b"\0" * size
+    name = hashlib.sha1(b"blob %d\0" % size + base).digest()
+    delta = varint(size) + varint(size * copies) + (b"\xf0" + size.to_bytes(3, "little")) * copies
+    body = b"PACK" + (2).to_bytes(4, "big") + (2).to_bytes(4, "big")
+    body += entry(3, size) + zlib.compress(base) + entry(7, len(delta)) + name + zlib.compress(delta)
+    return body + hashlib.sha1(body).digest()
+
+
+def varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first."""
+    out = bytearray()
+    while True:
+        number, low = number >> 7, number & 0x7F
+        out.append(low | (0x80 if number else 0))
+        if not number:
+            return bytes(out)
+
+
+def entry(kind: int, size: int) -> bytes:
+    """The head of an object in a pack: its kind and four bits of its size, then the rest."""
+    rest = size >> 4
+    return bytes([kind << 4 | size & 15 | (0x80 if rest else 0)]) + (varint(rest) if rest else b"")
 
 
 async def test_too_many_commits_or_changes_are_refused(world: World) -> None:
@@ -472,3 +533,34 @@ async def test_a_branch_is_nothing_but_a_branch(world: World) -> None:
     for name in ("--mirror", "refs/heads/main", "a:b", "a..b"):
         with pytest.raises(ValueError):
             await world.publisher.remote_sha(name)
+
+
+async def test_one_branch_is_pushed_and_nothing_else_runs_or_travels(world: World) -> None:
+    """Whatever stands in the publisher's own repository: tags, hooks, settings that would push more."""
+    await world.agent.commit({"b.txt": "2\n"})
+    head = await world.signed()
+    repository, canary = world.publisher.repository.path, world.tmp_path / "canary"
+    await world.look("-c", "user.name=x", "-c", "user.email=x@x", "tag", "-a", "-m", "x", "v1", head)
+    await world.look("update-ref", "refs/heads/other", head)
+    (repository / "hooks").mkdir(exist_ok=True)
+    for name in ("pre-push", "reference-transaction", "post-update"):
+        (repository / "hooks" / name).write_text(f"#!/bin/sh\ntouch {canary}\n")
+        (repository / "hooks" / name).chmod(0o755)
+    with (repository / "config").open("a") as config:
+        config.write(f"[push]\n\tfollowTags = true\n\tdefault = matching\n[core]\n\thooksPath = {repository}/hooks\n")
+    assert await world.admit()  # this sets a ref, which the hook reference-transaction would hear of
+    before = await world.refs_of_remote()
+    await world.publisher.push("main", head, world.base)
+    after = await world.refs_of_remote()
+    assert before.keys() == after.keys()
+    assert {name for name in after if before[name] != after[name]} == {"refs/heads/main"}
+    assert not canary.exists()
+
+
+async def test_a_repository_that_nobody_named_is_none(world: World) -> None:
+    """git finds no bare repository by itself, so that one laid out inside another folder configures nothing."""
+    looking = GitCommand("look", ("rev-parse", "--git-dir"))
+    await world.agent.commit({"b.txt": "2\n"})
+    await world.admit()
+    with pytest.raises(GitFailed, match=r"safe\.bareRepository"):
+        await Git(world.publisher.repository.path).run(looking)

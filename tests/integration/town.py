@@ -14,7 +14,7 @@ from agentvine.cli.context import Context, write_context
 from agentvine.client.admin import HTTPFrontDesk
 from agentvine.client.control_plane import HTTPControlPlane
 from agentvine.client.transport import APIClient
-from agentvine.domain.evidence import Check, CheckOutcome, Evidence, TestSummary
+from agentvine.domain.evidence import Check, CheckOutcome, Evidence, RefusedCall, TestSummary
 from agentvine.domain.execution import Delivery, Phase, Usage
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Role, Scope
@@ -140,6 +140,7 @@ class Town:
             files_changed=1,
             lines_added=1,
             lines_removed=1,
+            refused_calls=(RefusedCall(tool="Bash", subject="git push", rule="shell", count=2),),
         )
         await self.plane.add_evidence(execution, m.EvidenceReport(token=token, evidence=evidence, head_sha=HEAD))
 

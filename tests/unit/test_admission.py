@@ -16,7 +16,20 @@ SHA = "a" * 40
 
 
 @pytest.mark.parametrize(
-    "path", ["a", "src/a.py", ".github/workflows/ci.yml", ".gitignore", "a b/ü.txt", "...", "git", "x.git/y"]
+    "path",
+    [
+        "a",
+        "src/a.py",
+        ".github/workflows/ci.yml",
+        ".gitignore",
+        "a b/ü.txt",
+        "...",
+        "git",
+        "x.git/y",
+        "a" * 255,
+        "gitmodules",
+        "x~1",
+    ],
 )
 def test_good_paths(path: str) -> None:
     check_path(path)
@@ -42,6 +55,16 @@ def test_good_paths(path: str) -> None:
         "a\\..\\..\\b",
         "a\\.git\\config",
         ".gitmodules",
+        ".GitModules",
+        "sub/.gitmodules",
+        ".gitmodules .",
+        ".gitmodules:x",
+        ".git\u200cmodules",
+        "gitmod~1",
+        "GI7EBA~1",
+        "a" * 256,
+        "a/" * 2001 + "b",
+        "ü" * 128,
     ],
 )
 def test_bad_paths(path: str) -> None:

@@ -92,15 +92,6 @@ def test_documentation_can_do_without_tests(run_: TestRun | None) -> None:
     assert NO not in found.values()
 
 
-def test_each_type_keeps_to_its_kind_of_file() -> None:
-    assert (
-        outcomes(Findings(TaskType.DOCS, ("README.md", "a.py"), run(a=P), run(a=P)))["only documentation changed"] is NO
-    )
-    assert (
-        outcomes(Findings(TaskType.TEST, ("tests/a.py", "a.py"), run(a=P), run(a=P, b=P)))["only tests changed"] is NO
-    )
-
-
 def test_a_refactoring_is_judged_by_the_base_s_tests() -> None:
     name = "the base's own tests pass on the result"
 

@@ -16,7 +16,7 @@ EVERY = [
     commands.init_checkout(HERE, "main"),
     commands.fetch(HERE, URL, ["+refs/heads/*:refs/remotes/origin/*"], prune=True),
     commands.fetch(HERE, "/host/other.git", ["+refs/heads/main:refs/x/y"]),
-    commands.unpack(HERE, b"PACK"),
+    commands.unpack(HERE, b"PACK", largest=1000, memory=2**30),
     commands.ls_remote(URL, "refs/heads/main"),
     commands.push(HERE, URL, "main", SHA, OTHER),
     commands.commit_of(HERE, "refs/heads/main"),
@@ -28,7 +28,7 @@ EVERY = [
     commands.objects(HERE, [SHA]),
     commands.blob(HERE, SHA, 1000),
     commands.diff(HERE, SHA, OTHER),
-    commands.changes(HERE, [SHA], 1000),
+    commands.changes(HERE, [SHA], 1000, memory=2**30),
     commands.update_ref(HERE, "refs/x/y", SHA),
     commands.write_commit(HERE, b"tree ..."),
     commands.merge_trees(HERE, SHA, OTHER),
@@ -96,8 +96,10 @@ def test_push_as_text_one_refspec_and_always_a_lease() -> None:
 
 
 def test_a_pack_from_outside_is_checked_object_by_object() -> None:
-    command = commands.unpack(HERE, b"PACK")
-    assert " ".join(command.args) == "index-pack --stdin --fix-thin --strict --max-input-size=4"
+    command = commands.unpack(HERE, b"PACK", largest=1000, memory=2**30)
+    assert " ".join(command.args) == "index-pack --stdin --fix-thin --strict --threads=1 --max-input-size=4"
+    assert "core.bigFileThreshold=1000" in command.argv()
+    assert command.memory_limit == 2**30
     assert command.stdin == b"PACK"
 
 

@@ -3,7 +3,7 @@ from typing import cast
 import pytest
 from pydantic import JsonValue
 
-from agentvine.domain.evidence import Check, CheckOutcome, Evidence, Finding, TestSummary
+from agentvine.domain.evidence import Check, CheckOutcome, Evidence, Finding, RefusedCall, TestSummary
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
 from agentvine.worker.verification.review import SCHEMA, Review, read_review
@@ -79,3 +79,13 @@ def test_evidence_is_told_with_what_was_not_checked() -> None:
     assert "- tests pass: FAILED (1 failed)" in told
     assert "Tests before: 1 passed, 1 failed, 0 skipped. After: run, but not counted." in told
     assert "Not checked: that coverage is not lower." in told
+    assert "Refused" not in told
+
+
+def test_evidence_is_told_with_what_the_agent_was_refused() -> None:
+    calls = (
+        RefusedCall(tool="Bash", subject="git `x` push", rule="shell", reason="no", count=3),
+        RefusedCall(tool="WebFetch", rule="no-web"),
+    )
+    told = evidence_in_words(evidence(refused_calls=calls))
+    assert "Refused to the agent: Bash `git 'x' push` (shell, 3 times); WebFetch (no-web)." in told

@@ -102,6 +102,10 @@ REFUSED = [
     "python -c \"import os; os.system('git push')\"",
     "python3 -c \"import subprocess; subprocess.run(['git', 'push'])\"",
     "node -e \"require('child_process').execSync('git push')\"",
+    "uv run git push",
+    "uv run --with x git push",
+    "poetry run twine upload dist/*",
+    "coverage run -m twine upload dist/*",
     "echo 'unclosed",
 ]
 
@@ -182,6 +186,9 @@ def test_the_reason_says_what_to_do_instead() -> None:
         "git checkout-index -a",
         "sudo rm x",
         "find . -exec rm {} ;",
+        "ruff check --fix .",
+        "npx eslint --fix src",
+        "prettier --write .",
     ],
 )
 def test_a_review_is_told_not_to_change_files(command: str) -> None:

@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
+from structlog.testing import capture_logs
 
+from agentvine.domain.sensitive import Sensitive
+from agentvine.domain.tool_policy import policy_of
 from agentvine.domain.worker_types import PROFILES, TaskType
 from agentvine.worker.agent.base import Decision, ToolCall, Verdict
 from agentvine.worker.agent.tools import TypeGate
@@ -110,3 +113,101 @@ async def test_the_shell_is_judged_by_type(checkout: Path) -> None:
     assert (await ask(gate(checkout), "Bash", command="pytest -q")).decision is Decision.ALLOW
     assert (await ask(gate(checkout), "Bash", command=["ls"])).decision is Decision.DENY
     assert (await ask(gate(checkout, TaskType.REVIEW), "Bash", command="rm x")).decision is Decision.DENY
+
+
+async def test_the_shell_writes_only_what_the_tools_may(checkout: Path) -> None:
+    docs = gate(checkout, TaskType.DOCS)
+    for command in (
+        "echo x > src/a.py",
+        "rm src/a.py",
+        "sed -i s/a/b/ src/a.py",
+        "cd src && cat > {checkout}/src/a.py",
+    ):
+        verdict = await ask(docs, "Bash", command=command.format(checkout=checkout))
+        assert verdict.decision is Decision.DENY, command
+        assert "documentation only" in verdict.reason
+    for command in ("echo x > README.md", "echo x > /tmp/note.txt", "pytest -q 2>&1 | tee /tmp/log", "ls > /dev/null"):
+        assert (await ask(docs, "Bash", command=command)).decision is Decision.ALLOW, command
+
+
+async def test_a_worker_s_own_tools_narrow_what_it_may(checkout: Path) -> None:
+    narrow = TypeGate(PROFILES[TaskType.FEATURE], checkout, policy=policy_of(TaskType.FEATURE, ["test_write"]))
+    assert (await ask(narrow, "Write", file_path="src/a.py")).decision is Decision.DENY
+    assert (await ask(narrow, "Write", file_path="tests/test_a.py")).decision is Decision.ALLOW
+    blind = TypeGate(PROFILES[TaskType.REVIEW], checkout, policy=policy_of(TaskType.REVIEW, ["lint_check"]))
+    assert (await ask(blind, "Bash", command="ruff check .")).decision is Decision.ALLOW
+    assert (await ask(blind, "Bash", command="uv run bandit -r src")).decision is Decision.DENY
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("Write", {"file_path": "pyproject.toml"}),
+        ("Edit", {"file_path": "{checkout}/.github/workflows/ci.yml"}),
+        ("Bash", {"command": "echo x >> requirements.txt"}),
+        ("Bash", {"command": "cd src && pip install leftpad"}),
+        ("Bash", {"command": "uv run alembic upgrade head"}),
+        ("Bash", {"command": "cat .env"}),
+        ("Bash", {"command": "cat ~/.ssh/id_rsa"}),
+        ("Bash", {"command": "rm a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11"}),
+        ("Read", {"file_path": "/workspace/.env"}),
+        ("Grep", {"pattern": "KEY", "path": ".env"}),
+    ],
+)
+async def test_what_is_sensitive_is_denied_with_a_way_out(checkout: Path, name: str, given: dict[str, str]) -> None:
+    full = {key: value.format(checkout=checkout) for key, value in given.items()}
+    verdict = await ask(gate(checkout), name, **full)
+    assert verdict.decision is Decision.DENY
+    assert "needs approval" in verdict.reason
+    assert "SENSITIVE_RULES" in verdict.reason
+    free = {"allow": [{"rule": rule.name} for rule in Sensitive().rules]}
+    loose = TypeGate(PROFILES[TaskType.FEATURE], checkout, sensitive=Sensitive.model_validate(free))
+    assert (await ask(loose, name, **full)).decision is Decision.ALLOW
+
+
+async def test_an_exception_for_another_repository_does_not_help(checkout: Path) -> None:
+    allowed = {"allow": [{"rule": "dependencies", "repositories": ["https://example.org/a/*"]}]}
+    for repository, decision in (("https://example.org/a/b", Decision.ALLOW), ("https://example.org/c", Decision.DENY)):
+        here = TypeGate(
+            PROFILES[TaskType.FEATURE], checkout, sensitive=Sensitive.model_validate(allowed), repository=repository
+        )
+        assert (await ask(here, "Write", file_path="pyproject.toml")).decision is decision
+
+
+async def test_no_exception_makes_pushing_the_agent_s(checkout: Path) -> None:
+    free = {"allow": [{"rule": rule.name} for rule in Sensitive().rules]}
+    loose = TypeGate(PROFILES[TaskType.FEATURE], checkout, sensitive=Sensitive.model_validate(free))
+    for command in ("git push", "git commit --amend", "twine upload dist/*"):
+        assert (await ask(loose, "Bash", command=command)).decision is Decision.DENY
+
+
+async def test_every_refusal_is_logged_and_kept_without_secrets(checkout: Path) -> None:
+    here = gate(checkout, TaskType.DOCS)
+    token = "ghp_" + "a1" * 15
+    with capture_logs() as logged:
+        await ask(here, "Read", file_path="README.md")
+        await ask(here, "Write", file_path="src/a.py")
+        await ask(here, "Write", file_path="src/a.py")
+        await ask(here, "Bash", command=f"git push https://x:{token}@example.org/a\x1b[2J")
+        await ask(here, "WebFetch", url="https://example.org/")
+    kept = [(call.tool, call.subject, call.rule, call.count) for call in here.refusals.calls]
+    assert kept == [
+        ("Write", "src/a.py", "tool-policy", 2),
+        ("Bash", "git push https://x:[redacted]@example.org/a [2J", "shell", 1),
+        ("WebFetch", "https://example.org/", "no-web", 1),
+    ]
+    assert [line["rule"] for line in logged] == ["tool-policy", "tool-policy", "shell", "no-web"]
+    assert token not in repr(logged) + repr(kept)
+
+
+async def test_a_command_that_names_files_without_end_is_not_looked_through(checkout: Path) -> None:
+    verdict = await ask(gate(checkout), "Bash", command="touch " + " ".join(map(str, range(6000))))
+    assert "too many files" in verdict.reason
+
+
+async def test_a_flood_of_refusals_is_bounded(checkout: Path) -> None:
+    here = gate(checkout, TaskType.REVIEW)
+    for number in range(300):
+        await ask(here, "Write\n\0" * 50, file_path=f"{number}" + "x" * 10_000)
+        await ask(here, "Bash", command=f"rm {number}")
+    assert len(here.refusals.calls) == 200

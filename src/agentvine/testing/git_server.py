@@ -44,7 +44,8 @@ class GitServer:
 
     def __init__(self, root: Path, *, password: str | None = None) -> None:
         self._root = root
-        self._password = password
+        self.password = password
+        """What is asked for, whatever the user name; None: nothing."""
         self._server: asyncio.Server | None = None
         self._port = 0
         self._handlers: set[asyncio.Task[None]] = set()
@@ -54,6 +55,10 @@ class GitServer:
         self.before: Callable[[str], Awaitable[None]] | None = None
         """Called with the path and query of each request before it is handled."""
         self._news = asyncio.Event()
+        self.redirect: str | None = None
+        """Where every request is sent on to, if anywhere: an address without the request's path."""
+        self.authorizations: list[str] = []
+        """What each request said of who it is from; empty where nothing was said."""
         self.requests: list[str] = []
         """Method, path and query of each request, in order."""
 
@@ -102,6 +107,7 @@ class GitServer:
     async def _answer(self, request: _Request, writer: asyncio.StreamWriter) -> None:
         target = f"{request.path}?{request.query}"
         self.requests.append(f"{request.method} {target}")
+        self.authorizations.append(request.headers.get("authorization", ""))
         self._news.set()
         if self.before is not None:
             await self.before(target)
@@ -109,7 +115,9 @@ class GitServer:
         if fault is Fault.SILENT:
             await asyncio.Event().wait()
         status = {Fault.FORBIDDEN: 403, Fault.MISSING: 404, Fault.BROKEN: 500}.get(fault) if fault else None
-        if status is not None:
+        if self.redirect is not None:
+            _write(writer, 301, [("Location", f"{self.redirect}{target}")], b"elsewhere")
+        elif status is not None:
             _write(writer, status, [], b"no")
         elif not self._allowed(request):
             _write(writer, 401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?")
@@ -121,10 +129,10 @@ class GitServer:
         await writer.drain()
 
     def _allowed(self, request: _Request) -> bool:
-        if self._password is None:
+        if self.password is None:
             return True
         given = request.headers.get("authorization", "").removeprefix("Basic ")
-        return base64.b64decode(given).decode().partition(":")[2] == self._password
+        return base64.b64decode(given).decode().partition(":")[2] == self.password
 
     async def _backend(self, request: _Request) -> tuple[int, list[tuple[str, str]], bytes]:
         env = {

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from agentvine.domain.retry import FailureReason
 from agentvine.worker import git as commands
 from agentvine.worker.bare_repository import BareRepository
-from agentvine.worker.git_errors import RepositoryProblem
+from agentvine.worker.git_errors import GitFailed, GitTrouble, RepositoryProblem
 
 _FILE, _PROGRAM, _LINK, _SUBMODULE, _NOTHING = "100644", "100755", "120000", "160000", "000000"
 _LONGEST_LINK = 4096
+_LONGEST_PATH = 4000
+_LONGEST_NAME = 255
+_MODULES = re.compile(r"^(\.gitmodules|gitmod~[1-4]|gi7eba~[1-9])$")
+"""`.gitmodules` and the short names that NTFS may give it (git's own `is_ntfs_dotgitmodules`)."""
 _HEADER = re.compile(rb"# v2 git bundle\n((?:[-0-9a-f][^\n]*\n)*)\n")
 _HEAD = re.compile(rb"^([0-9a-f]{40}|[0-9a-f]{64}) HEAD$")
 
@@ -27,6 +31,10 @@ class Limits:
 
     bundle_bytes: int = 100 * 1024 * 1024
     file_bytes: int = 20 * 1024 * 1024
+    total_bytes: int = 500 * 1024 * 1024
+    """What all files of all commits hold together, unpacked."""
+    memory_bytes: int = 2 * 1024 * 1024 * 1024
+    """What may be used to unpack it, and to list its changes."""
     commits: int = 500
     commit_bytes: int = 65_536
     """One commit object, which is its message for the most part."""
@@ -57,7 +65,16 @@ def open_bundle(bundle: bytes) -> tuple[str, bytes]:
 
 
 async def inspect(repository: BareRepository, base: str, head: str, limits: Limits) -> None:
-    """Judge all commits from `base` to `head`. Raises ResultRefused."""
+    """Judge all commits from `base` to `head`. Raises ResultRefused, GitFailed."""
+    try:
+        await _inspect(repository, base, head, limits)
+    except GitFailed as failed:
+        if failed.trouble is GitTrouble.TIMEOUT:
+            raise ResultRefused("the result takes too long to look through") from failed
+        raise
+
+
+async def _inspect(repository: BareRepository, base: str, head: str, limits: Limits) -> None:
     if not await repository.descends(head, base):
         raise ResultRefused(f"the result does not build on its base {base}: history was rewritten")
     commits = await repository.commits(base, head)
@@ -68,7 +85,9 @@ async def inspect(repository: BareRepository, base: str, head: str, limits: Limi
     for name, _, size in await _about(repository, commits, limits):
         if size > limits.commit_bytes:
             raise ResultRefused(f"the message of commit {name[:12]} has about {size} bytes")
-    listed = await repository.git.run(commands.changes(repository.path, commits, limits.changes_bytes))
+    listed = await repository.git.run(
+        commands.changes(repository.path, commits, limits.changes_bytes, memory=limits.memory_bytes)
+    )
     if listed.truncated:
         raise ResultRefused("the result changes too many files")
     changes = list(read_changes(listed.stdout))
@@ -94,15 +113,25 @@ def check_path(path: str) -> None:
         raise ResultRefused(f"{path!r} is not a path inside the repository")
     if any(_means_git(part) for part in parts):
         raise ResultRefused(f"{path!r} reaches into a git directory")
-    if parts[-1] == ".gitmodules":
-        raise ResultRefused("the result changes submodules (.gitmodules)")
+    if _MODULES.match(_plain(parts[-1])):
+        raise ResultRefused(f"the result changes submodules ({parts[-1]!r})")
+    if max(map(_length, parts)) > _LONGEST_NAME or _length(path) > _LONGEST_PATH:
+        raise ResultRefused(f"a path is longer than file systems take: {path[:200]!r}")
+
+
+def _length(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _means_git(part: str) -> bool:
     """True for `.git` and the other spellings under which Windows and macOS would find it."""
+    return _plain(part) in {".git", "git~1"}
+
+
+def _plain(part: str) -> str:
+    """A name as the least exact file systems see it: HFS+ passes over some characters, NTFS over endings."""
     plain = re.sub("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]", "", part)
-    plain = plain.partition(":")[0].rstrip(". ").casefold()
-    return plain in {".git", "git~1"}
+    return plain.partition(":")[0].rstrip(". ").casefold()
 
 
 def check_mode(change: Change) -> None:
@@ -136,6 +165,9 @@ async def _check_contents(repository: BareRepository, changes: Iterable[Change],
         if size > limits.file_bytes:
             raise ResultRefused(f"{paths[name]!r} has {size} bytes, more than the {limits.file_bytes} that are taken")
         sizes[name] = size
+    total = sum(sizes[sha] for _, sha in {(change.path, change.new_sha) for change in changes})
+    if total > limits.total_bytes:
+        raise ResultRefused(f"the result's files hold {total} bytes, more than the {limits.total_bytes} that are taken")
     for change in changes:
         if change.new_mode == _LINK:
             await _check_link_at(repository, change, sizes[change.new_sha])

@@ -31,6 +31,8 @@ class ChangedFile:
     path: str
     added: int
     removed: int
+    old: str | None = None
+    """Where it was before, if it was renamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class BareRepository:
 
         None if there is no such file. Whoever cannot use a cut file asks for one byte more than is allowed.
         """
-        if not path or "\n" in path or path.startswith("/"):
+        if "\n" in path or {"", ".", ".."} & set(path.split("/")):  # to git, `./` means the directory where it runs
             return None
         words = (await self.git.text(commands.objects(self.path, [f"{commit}:{path}"]))).split("\n")[0].split(" ")
         if len(words) != 3 or words[1] != "blob":
@@ -120,9 +122,12 @@ class BareRepository:
             raise ValueError(f"the tree of {commit} is larger than anything that is worked on here")
         return [_tree_file(line) for line in done.stdout.split("\0") if line]
 
-    async def diff(self, base: str, head: str, limit: int = 1_000_000) -> Diff:
-        """What changed from `base` to `head`: a text of at most `limit` bytes, and the count per file."""
-        text = await self.git.run(commands.diff(self.path, base, head, output_limit=limit))
+    async def diff(self, base: str, head: str, limit: int = 1_000_000, *, context: int = 3) -> Diff:
+        """What changed from `base` to `head`: a text of at most `limit` bytes, and the count per file.
+
+        `context`: how many unchanged lines the text shows around each change.
+        """
+        text = await self.git.run(commands.diff(self.path, base, head, f"--unified={context}", output_limit=limit))
         counts = await self.git.run(commands.diff(self.path, base, head, "--numstat", "-z", output_limit=_TREE_LIMIT))
         return Diff(text.stdout, text.truncated, tuple(_changed_files(counts.stdout)))
 
@@ -146,7 +151,8 @@ def _changed_files(counts: str) -> Iterator[ChangedFile]:
         if not field:
             continue
         added, removed, path = field.split("\t", 2)
+        old = None
         if not path:
-            next(fields)
-            path = next(fields)
-        yield ChangedFile(path, *(0 if number == "-" else int(number) for number in (added, removed)))
+            old, path = next(fields), next(fields)
+        lines = [0 if number == "-" else int(number) for number in (added, removed)]
+        yield ChangedFile(path, lines[0], lines[1], old)

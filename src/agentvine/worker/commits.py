@@ -4,10 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agentvine.kit.redaction import Redactor
+
 _CONVENTIONAL = re.compile(
     r"^(build|chore|ci|docs|feat|fix|perf|refactor|revert|style|test)(\([^()\n]+\))?!?: +\S", re.IGNORECASE
 )
 _TRAILER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9-]*: *\S")
+_REDACTOR = Redactor()
+"""By the looks of a secret alone: it must make the same of a message on every worker."""
 _NO_SUBJECT = "untitled change"
 
 
@@ -65,9 +69,10 @@ def signed(message: bytes, prefix: str, trailers: Mapping[str, str]) -> bytes:
     """`message` with a Conventional Commits subject and with exactly these trailers of ours.
 
     A subject that has no conventional type gets `prefix`; one that has keeps its own. Trailers of the same names that
-    are there already are replaced, other trailers stay. `signed` of its own result is that result.
+    are there already are replaced, other trailers stay. What looks like a secret is taken out. `signed` of its own
+    result is that result.
     """
-    text = message.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+    text = _REDACTOR.text(message.decode("utf-8", "surrogateescape").replace("\r\n", "\n"))
     subject, _, rest = text.strip("\n").partition("\n")
     paragraphs = [_conventional(subject.strip(), prefix), *_without(rest, trailers)]
     ours = [f"{name}: {value}" for name, value in trailers.items()]

@@ -5,15 +5,11 @@ documentation counts as code, configuration included: a mistake then asks for to
 """
 
 import re
-from enum import StrEnum
 from pathlib import PurePosixPath
 
+from agentvine.domain.tool_policy import FileKind
 
-class FileKind(StrEnum):
-    TEST = "test"
-    DOCS = "docs"
-    CODE = "code"
-
+__all__ = ["FileKind", "kind_of", "languages"]
 
 _TEST_FOLDERS = frozenset({"test", "tests", "__tests__", "__mocks__", "spec", "specs", "testing", "testdata", "e2e"})
 _TEST_NAME = re.compile(

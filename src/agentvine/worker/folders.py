@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 async def remove_folder(path: Path) -> None:
@@ -34,10 +36,17 @@ def _open_up(path: Path) -> None:
 
 
 def remove_entry(folder: Path, name: str) -> None:
-    """Remove the file, or the link, `name` right in `folder`, if it is there; a link is not followed."""
-    with contextlib.suppress(OSError):
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.unlink(name, dir_fd=place)
-        finally:
-            os.close(place)
+    """Remove the file, or the link, `name` (a path with '/') beneath `folder`, if it is there.
+
+    No link on the way is followed: it would lead to the host's own files. `folder` itself is trusted.
+    """
+    *parents, last = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in (*parents, last):
+        return
+    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+        place = os.open(folder, _DIRECTORY)
+        opened.callback(os.close, place)
+        for parent in parents:
+            place = os.open(parent, _DIRECTORY, dir_fd=place)
+            opened.callback(os.close, place)
+        os.unlink(last, dir_fd=place)

@@ -9,13 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentvine.domain.git_credential import GitCredential
 from agentvine.kit.process import Completed, ProcessTimeout, run
+from agentvine.worker.credentials import PLAIN_SSH, Credentials, NoCredentials, handed, without_secret
 from agentvine.worker.git_errors import GitFailed, GitTrouble, classify
 
 LOCAL_SECONDS = 120.0
 NETWORK_SECONDS = 1800.0
+UNPACKING_SECONDS = 300.0
+LOOKING_THROUGH_SECONDS = 60.0
+_FRUGAL = ("core.packedGitWindowSize=32m", "core.packedGitLimit=256m")
+"""For commands with a limit on memory: else the packs of a large repository alone might reach it."""
 PROBE_SECONDS = 60.0
-_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 _LOW_SPEED_BYTES, _LOW_SPEED_SECONDS = 1000, 60
 
 HARDENING = (
@@ -64,10 +69,14 @@ class GitCommand:
     ok: frozenset[int] = frozenset({0})
     timeout: float = LOCAL_SECONDS
     output_limit: int = 1_000_000
+    settings: tuple[str, ...] = ()
+    memory_limit: int | None = None
+    """The most bytes of address space; where what it reads decides how much it takes."""
 
-    def argv(self) -> list[str]:
-        """The command line."""
+    def argv(self, more: Iterable[str] = ()) -> list[str]:
+        """The command line, with `more` settings."""
         settings = [*HARDENING, *(f"protocol.{name}.allow=always" for name in transports(self.url))]
+        settings += [*self.settings, *more]
         places = []
         if self.repository is not None:
             places.append(f"--git-dir={self.repository}")
@@ -103,7 +112,7 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ASKPASS": "/bin/false",
-        "GIT_SSH_COMMAND": _SSH,
+        "GIT_SSH_COMMAND": PLAIN_SSH,
         "GIT_HTTP_LOW_SPEED_LIMIT": str(_LOW_SPEED_BYTES),
         "GIT_HTTP_LOW_SPEED_TIME": str(_LOW_SPEED_SECONDS),
         **(extra or {}),
@@ -111,11 +120,17 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
 
 
 class Git:
-    """Runs git commands. `home` is made if it is missing; `extra` adds to the environment (proxies, a credential)."""
+    """Runs git commands. `home` is made if it is missing; `extra` adds to the environment (proxies).
 
-    def __init__(self, home: Path, extra: Mapping[str, str] | None = None) -> None:
+    A command that talks to a remote gets that remote's credential for as long as it runs.
+    """
+
+    def __init__(
+        self, home: Path, extra: Mapping[str, str] | None = None, credentials: Credentials | None = None
+    ) -> None:
         self._home = home
         self._env = environment(home, extra)
+        self._credentials = credentials or NoCredentials()
 
     async def run(self, command: GitCommand) -> Completed:
         """Run it. Raises GitFailed if it ends with none of its good exit codes, or not in time.
@@ -123,21 +138,25 @@ class Git:
         What talks to others may hang, so it runs guarded: it ends when this process does.
         """
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remote = transports(command.url) not in {(), ("file",)}
+        credential = await self._credentials.of(command.url) if remote and command.url is not None else None
         try:
-            done = await run(
-                command.argv(),
-                cwd=self._home,
-                env={**self._env, **command.env},
-                stdin=command.stdin,
-                timeout=command.timeout,
-                output_limit=command.output_limit,
-                guarded=transports(command.url) not in {(), ("file",)},
-            )
+            with handed(credential, command.url or "") as given:
+                done = await run(
+                    _limited(command.argv(given.settings), command.memory_limit),
+                    cwd=self._home,
+                    env={**self._env, **command.env, **given.environment},
+                    stdin=command.stdin,
+                    timeout=command.timeout,
+                    output_limit=command.output_limit,
+                    guarded=remote,
+                    pass_fds=given.descriptors,
+                )
         except ProcessTimeout as late:
-            said = f"{late.completed.stderr}\nfatal: no end after {command.timeout:g} s"
+            said = f"{without_secret(late.completed.stderr, credential)}\nfatal: no end after {command.timeout:g} s"
             raise GitFailed(command.what, None, said, GitTrouble.TIMEOUT) from late
         if done.exit_code not in command.ok:
-            raise _failed(command, done)
+            raise _failed(command, done, credential)
         return done
 
     async def text(self, command: GitCommand) -> str:
@@ -145,10 +164,18 @@ class Git:
         return (await self.run(command)).stdout.strip()
 
 
-def _failed(command: GitCommand, done: Completed) -> GitFailed:
+def _limited(argv: list[str], memory: int | None) -> list[str]:
+    if memory is None:
+        return argv
+    return ["sh", "-c", 'ulimit -v "$1" && shift && exec "$@"', "sh", str(memory // 1024), *argv]
+
+
+def _failed(command: GitCommand, done: Completed, credential: GitCredential | None) -> GitFailed:
     """What went wrong; a command that talks to nobody can only lack room, whatever else its words may recall."""
     if command.url is not None:
-        return GitFailed(command.what, done.exit_code, f"{done.stderr}\n{done.stdout}")
+        said = without_secret(f"{done.stderr}\n{done.stdout}", credential)
+        hint = f"with the credential for {credential.pattern}" if credential else "without a credential"
+        return GitFailed(command.what, done.exit_code, said, hint=hint)
     full = classify(done.stderr) is GitTrouble.DISK_FULL
     return GitFailed(command.what, done.exit_code, done.stderr, GitTrouble.DISK_FULL if full else GitTrouble.OTHER)
 
@@ -262,8 +289,12 @@ def diff(repository: Path, base: str, head: str, *options: str, output_limit: in
     return GitCommand("compare two commits", args, repository=repository, output_limit=output_limit)
 
 
-def changes(repository: Path, commit_names: Iterable[str], output_limit: int) -> GitCommand:
-    """What each commit changes against each of its parents, as raw lines."""
+def changes(repository: Path, commit_names: Iterable[str], output_limit: int, *, memory: int) -> GitCommand:
+    """What each commit changes against each of its parents, as raw lines.
+
+    It collects all of a commit's changes before it says the first: a few hundred bytes of nested trees that name the
+    same one again and again would take all the memory there is.
+    """
     args = (
         "diff-tree",
         "--stdin",
@@ -277,19 +308,38 @@ def changes(repository: Path, commit_names: Iterable[str], output_limit: int) ->
         "--abbrev=64",
     )
     stdin = "".join(f"{name}\n" for name in commit_names).encode()
-    return GitCommand("list the changes", args, repository=repository, stdin=stdin, output_limit=output_limit)
+    return GitCommand(
+        "list the changes",
+        args,
+        repository=repository,
+        stdin=stdin,
+        output_limit=output_limit,
+        timeout=LOOKING_THROUGH_SECONDS,
+        settings=_FRUGAL,
+        memory_limit=memory,
+    )
 
 
 # Writing
 
 
-def unpack(repository: Path, pack: bytes) -> GitCommand:
+def unpack(repository: Path, pack: bytes, *, largest: int, memory: int) -> GitCommand:
     """Store the objects of a pack from outside, after a check of each one's form and of all that it points to.
 
     Not `git fetch` from the bundle around it: before git 2.44 that checks no objects, whatever `fetch.fsckObjects` is.
+    A small pack may hold objects of any size: files above `largest` bytes are never held in memory whole, and beyond
+    `memory` bytes it fails.
     """
-    args = ("index-pack", "--stdin", "--fix-thin", "--strict", f"--max-input-size={len(pack)}")
-    return GitCommand("take the objects in", args, repository=repository, stdin=pack, timeout=NETWORK_SECONDS)
+    args = ("index-pack", "--stdin", "--fix-thin", "--strict", "--threads=1", f"--max-input-size={len(pack)}")
+    return GitCommand(
+        "take the objects in",
+        args,
+        repository=repository,
+        stdin=pack,
+        timeout=UNPACKING_SECONDS,
+        settings=(*_FRUGAL, f"core.bigFileThreshold={largest}"),
+        memory_limit=memory,
+    )
 
 
 def update_ref(repository: Path, ref: str, new: str) -> GitCommand:

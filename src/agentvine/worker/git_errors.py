@@ -68,7 +68,8 @@ _OURS: tuple[tuple[GitTrouble, re.Pattern[str]], ...] = tuple(
         ),
         (
             GitTrouble.REPOSITORY_NOT_FOUND,
-            r"repository '[^']*' not found|repository not found|does not appear to be a git repository"
+            r"repository '[^']*' not found|repository not found|returned error: 30[1278]\b"
+            r"|does not appear to be a git repository"
             r"|returned error: 404\b|not valid: is this a git repository|project you were looking for could not be",
         ),
         (
@@ -109,16 +110,23 @@ def classify(said: str) -> GitTrouble:
     return GitTrouble.OTHER
 
 
+_ACCESS = frozenset({GitTrouble.AUTH_FAILED, GitTrouble.REPOSITORY_NOT_FOUND})
+"""What a credential may mend: a forge calls a private repository missing."""
+
+
 class GitFailed(RepositoryProblem):
     """A git command failed. `what` names it for people; `exit_code` is None if it was killed for taking too long."""
 
-    def __init__(self, what: str, exit_code: int | None, said: str, trouble: GitTrouble | None = None) -> None:
+    def __init__(
+        self, what: str, exit_code: int | None, said: str, trouble: GitTrouble | None = None, *, hint: str = ""
+    ) -> None:
         self.what = what
         self.exit_code = exit_code
         self.stderr = said[-_TAIL:].strip()
         self.trouble = trouble if trouble is not None else classify(said)
         self.reason = _REASONS[self.trouble]
-        super().__init__(f"could not {what}: {self._last_words()}")
+        tried = f" ({hint}; see `agentvine credentials --help`)" if hint and self.trouble in _ACCESS else ""
+        super().__init__(f"could not {what}: {self._last_words()}{tried}")
 
     def _last_words(self) -> str:
         """The line that says most: the first fatal one, else the last."""

@@ -14,7 +14,7 @@ from agentvine.domain.retry import FailureReason
 from agentvine.worker import git as commands
 from agentvine.worker.admission import Limits, ResultRefused, inspect, open_bundle
 from agentvine.worker.bare_repository import BareRepository
-from agentvine.worker.git import Git
+from agentvine.worker.git import Git, GitCommand
 from agentvine.worker.git_errors import GitFailed, GitTrouble, RepositoryProblem
 from agentvine.worker.host_lock import exclusive
 from agentvine.worker.mirror import Mirror
@@ -160,14 +160,18 @@ class Publisher:
         packs = self.repository.path / "objects" / "pack"
         before = set(packs.iterdir())
         try:
-            await self._git.run(commands.unpack(self.repository.path, pack))
+            await self._git.run(self._unpack(pack))
             yield
         except BaseException as error:
             for file in set(packs.iterdir()) - before:
                 file.unlink(missing_ok=True)
-            if isinstance(error, GitFailed) and error.exit_code is not None and error.trouble is GitTrouble.OTHER:
+            if isinstance(error, GitFailed) and error.trouble in {GitTrouble.OTHER, GitTrouble.TIMEOUT}:
                 raise ResultRefused(f"git refuses the result: {error.stderr}") from error
             raise
+
+    def _unpack(self, pack: bytes) -> GitCommand:
+        limits = self._limits
+        return commands.unpack(self.repository.path, pack, largest=limits.file_bytes, memory=limits.memory_bytes)
 
 
 def _ref(execution_id: str) -> str:

@@ -25,10 +25,27 @@ _WRAPPERS = frozenset(
     | {"exec", "xargs", "parallel", "watch", "strace", "ltrace", "unshare", "nsenter", "script", "busybox", "chroot"}
     | {"npx", "pnpx", "bunx", "uvx", "pipx", "su", "runuser", "setpriv", "flock"}
 )
+_RUNNERS: Mapping[str, str] = {
+    **dict.fromkeys(("uv", "poetry", "pdm", "pipenv", "hatch", "rye", "conda", "mamba", "coverage"), "run"),
+    **dict.fromkeys(("bundle", "npm", "pnpm", "yarn"), "exec"),
+}
 _WRAPPERS_WITH_OPERAND = frozenset({"chroot", "flock", "pipx", "su", "runuser"})
 _OPTIONS_WITH_VALUE = frozenset(
     {"-u", "-g", "-n", "-k", "-s", "-I", "-P", "-L", "-d", "-a", "-E", "-C", "-S", "-p", "-c", "-o", "-e", "-i", "-w"}
-    | {"--user", "--signal", "--kill-after", "--max-args", "--max-procs", "--delimiter", "--package", "--from"}
+    | {
+        "--with",
+        "--python",
+        "--project",
+        "--directory",
+        "--user",
+        "--signal",
+        "--kill-after",
+        "--max-args",
+        "--max-procs",
+        "--delimiter",
+        "--package",
+        "--from",
+    }
 )
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir", "-x", "-X", "--exec", "--exec-batch"})
 _AMOUNT = re.compile(r"^\d+(\.\d+)?[smhd]?$")
@@ -77,6 +94,7 @@ _GIT_CHANGES = frozenset(
 _CHANGERS = frozenset(
     {"rm", "mv", "cp", "ln", "mkdir", "rmdir", "touch", "truncate", "tee", "dd", "install", "patch", "chmod", "chown"}
 )
+_MENDING = frozenset({"--fix", "--fix-all", "--unsafe-fixes", "--write", "--autofix", "--auto-correct"})
 _MOST_COMMANDS = 2000
 
 
@@ -87,7 +105,7 @@ def objection(text: str, *, may_write: bool = True) -> str | None:
     what plainly changes files.
     """
     try:
-        for number, command in enumerate(_all_commands(text)):
+        for number, command in enumerate(all_commands(text)):
             if number > _MOST_COMMANDS:
                 return "The command is too long to be looked through: put it into a script and run that."
             refused = _judge(command, may_write=may_write)
@@ -100,19 +118,19 @@ def objection(text: str, *, may_write: bool = True) -> str | None:
     return None
 
 
-def _all_commands(text: str, deep: int = 0) -> Iterator[Command]:
+def all_commands(text: str, deep: int = 0) -> Iterator[Command]:
     """The commands in `text` and in what it hands to a shell."""
     if deep > 5:
         raise Unreadable("it is nested too deep")
     for command in commands(text):
         yield command
         for inner in _handed_to_a_shell(command):
-            yield from _all_commands(inner, deep + 1)
+            yield from all_commands(inner, deep + 1)
 
 
 def _handed_to_a_shell(command: Command) -> Iterator[str]:
-    for words in _candidates(command.words):
-        name = _name(words[0])
+    for words in candidates(command.words):
+        name = program_name(words[0])
         if name in _SHELLS or name in {"su", "script", "runuser", "flock"}:
             flags = [index for index, word in enumerate(words) if re.match(r"^-\w*c$", word.text)]
             yield from (words[index + 1].text for index in flags[:1] if index + 1 < len(words))
@@ -123,10 +141,12 @@ def _handed_to_a_shell(command: Command) -> Iterator[str]:
 
 def _reads_commands(command: Command) -> bool:
     """True for a shell that is given nothing to run and so takes it from a pipe."""
-    return any(_name(words[0]) in _SHELLS and not _first_plain(words[1:], 1) for words in _candidates(command.words))
+    return any(
+        program_name(words[0]) in _SHELLS and not first_plain(words[1:], 1) for words in candidates(command.words)
+    )
 
 
-def _candidates(words: Sequence[Word], deep: int = 0) -> Iterator[Sequence[Word]]:
+def candidates(words: Sequence[Word], deep: int = 0) -> Iterator[Sequence[Word]]:
     """What may be a program and its arguments: behind words of syntax and assignments, and behind any wrapper."""
     if deep > _DEEPEST:
         raise Unreadable("it is nested too deep")
@@ -136,13 +156,19 @@ def _candidates(words: Sequence[Word], deep: int = 0) -> Iterator[Sequence[Word]
     if not rest:
         return
     yield rest
-    name = _name(rest[0])
+    name = program_name(rest[0])
     if name in {"find", "fd"}:
         starts = [index + 1 for index, word in enumerate(rest) if word.text in _FIND_RUNS]
     else:
-        starts = _wrapped(name, rest) if name in _WRAPPERS else []
+        starts = _wrapped(name, rest) if name in _WRAPPERS else _run_by(name, rest)
     for start in starts:
-        yield from _candidates(rest[start:], deep + 1)
+        yield from candidates(rest[start:], deep + 1)
+
+
+def _run_by(name: str, words: Sequence[Word]) -> list[int]:
+    """Where the command that a project's tool runs may begin: `uv run pytest`."""
+    verb = next((index for index, word in enumerate(words) if word.text == _RUNNERS.get(name)), None)
+    return [] if verb is None else [verb + start for start in _wrapped(name, words[verb:])]
 
 
 def _wrapped(name: str, words: Sequence[Word]) -> list[int]:
@@ -160,7 +186,7 @@ def _wrapped(name: str, words: Sequence[Word]) -> list[int]:
     return starts
 
 
-def _name(word: Word) -> str:
+def program_name(word: Word) -> str:
     return word.text.rsplit("/", 1)[-1].removesuffix(".exe").lower()
 
 
@@ -170,7 +196,7 @@ def _judge(command: Command, *, may_write: bool) -> str | None:
     ):
         return _CHANGES_NOTHING
     wrapped = False
-    for words in _candidates(command.words):
+    for words in candidates(command.words):
         refused = _judge_program(words, may_write=may_write, wrapped=wrapped)
         if refused is not None:
             return refused
@@ -179,11 +205,9 @@ def _judge(command: Command, *, may_write: bool) -> str | None:
 
 
 def _judge_program(words: Sequence[Word], *, may_write: bool, wrapped: bool) -> str | None:
-    name, arguments = _name(words[0]), words[1:]
-    if _INTERPRETER.match(name):
-        name, arguments, refused = _interpreter(name, arguments)
-        if refused is not None:
-            return refused
+    name, arguments = program_and_arguments(words)
+    if _INTERPRETER.match(name) and any(_HIDDEN.search(word.text) for word in arguments):
+        return _NO_PUSH  # code given on the command line is searched for what it would start
     if words[0].dynamic and not wrapped:
         return _dynamic(words[0], arguments)
     if name == "git":
@@ -191,39 +215,41 @@ def _judge_program(words: Sequence[Word], *, may_write: bool, wrapped: bool) -> 
     if name in _FORGES:
         return _NO_FORGE
     denied = _PUBLISHERS.get(name)
-    if denied and denied & set(_first_plain(arguments, 2)):
+    if denied and denied & set(first_plain(arguments, 2)):
         return _NO_PUBLISHING
-    if not may_write and (name in _CHANGERS or (name in {"sed", "perl"} and _in_place(arguments))):
+    if not may_write and (name in _CHANGERS or _mends(arguments) or (name in {"sed", "perl"} and _in_place(arguments))):
         return _CHANGES_NOTHING
     return None
 
 
-def _interpreter(name: str, arguments: Sequence[Word]) -> tuple[str, Sequence[Word], str | None]:
-    """`python -m tool …` is that tool; code given on the command line is searched for what it would start."""
+def program_and_arguments(words: Sequence[Word]) -> tuple[str, Sequence[Word]]:
+    """The bare name of the program that would run, and its arguments; `python -m tool …` is that tool."""
+    name, arguments = program_name(words[0]), words[1:]
     texts = [word.text for word in arguments]
-    if "-m" in texts and name.startswith(("python", "pypy")):
+    if name.startswith(("python", "pypy")) and "-m" in texts[:-1]:
         module = texts.index("-m") + 1
-        if module < len(texts):
-            return texts[module].split(".")[0], arguments[module + 1 :], None
-    if any(_HIDDEN.search(text) for text in texts):
-        return name, arguments, _NO_PUSH
-    return name, arguments, None
+        return texts[module].split(".")[0], arguments[module + 1 :]
+    return name, arguments
 
 
 def _dynamic(program: Word, arguments: Sequence[Word]) -> str | None:
     if "{" in program.text:  # it becomes a program and its arguments
         return _SAY_IT_PLAINLY
-    first = set(_first_plain(arguments, 2))
+    first = set(first_plain(arguments, 2))
     risky = first & (_GIT.keys() | set().union(*_PUBLISHERS.values())) or any(word.dynamic for word in arguments[:1])
     return _SAY_IT_PLAINLY if risky else None
 
 
-def _first_plain(arguments: Sequence[Word], count: int) -> list[str]:
+def first_plain(arguments: Sequence[Word], count: int) -> list[str]:
     return [word.text for word in arguments if not word.text.startswith("-")][:count]
 
 
 def _in_place(arguments: Sequence[Word]) -> bool:
     return any(re.match(r"^(-\w*i|--in-place)", word.text) for word in arguments)
+
+
+def _mends(arguments: Sequence[Word]) -> bool:
+    return any(word.text in _MENDING for word in arguments)
 
 
 def _git(arguments: Sequence[Word], *, may_write: bool, wrapped: bool) -> str | None:

@@ -47,10 +47,8 @@ def review_checks(changed: Collection[str], problems: Collection[str]) -> tuple[
 def _of_type(found: Findings) -> Iterator[Check]:
     match found.type:
         case TaskType.DOCS:
-            yield _only("only documentation changed", found.changed, FileKind.DOCS)
             yield from _tests_stay(found, needed=False)
         case TaskType.TEST:
-            yield _only("only tests changed", found.changed, FileKind.TEST)
             yield from _tests_stay(found)
             yield _new_tests(found)
         case TaskType.BUGFIX:
@@ -62,11 +60,6 @@ def _of_type(found: Findings) -> Iterator[Check]:
         case TaskType.FEATURE | TaskType.REVIEW:
             yield from _tests_stay(found)
             yield _new_tests(found)
-
-
-def _only(name: str, changed: Collection[str], kind: FileKind) -> Check:
-    others = [path for path in changed if kind_of(path) is not kind]
-    return _check(name, f"these are something else, take the change back: {_some(others)}" if others else "")
 
 
 def _tests_stay(found: Findings, *, needed: bool = True) -> Iterator[Check]:
