@@ -1,4 +1,8 @@
-"""Requests of workers and their answers, and what an answer does to the order that waits for it."""
+"""Requests of workers and their answers, and what an answer does to the order that waits for it.
+
+A request that is stored is judged by the policy in the same transaction: what a rule settles is answered before anybody
+sees it open, in the way in which a person's answer is kept, told and handed on.
+"""
 
 from datetime import datetime, timedelta
 
@@ -11,6 +15,7 @@ from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.kit.clock import Clock
 from agentvine.server.chronicle import Told, actor_of, tell_request
 from agentvine.server.control_plane import Orders
+from agentvine.server.controller import PolicyInForce, response_of
 from agentvine.server.holding import held, live_execution
 from agentvine.server.permits import known, not_found
 from agentvine.store import executions, keys, requests, work_orders
@@ -22,17 +27,20 @@ from agentvine.wire.channels import RequestMessage, Ring
 class Conversations:
     """Runs inside transactions, as `Orders` does; orders are locked before requests."""
 
-    def __init__(self, orders: Orders, clock: Clock) -> None:
+    def __init__(self, orders: Orders, clock: Clock, policy: PolicyInForce) -> None:
         self._orders = orders
         self._clock = clock
+        self._policy = policy
 
     def ask(self, unit: Unit, execution_id: str, new: m.NewRequest, key: Key) -> WorkerRequest:
         """Store what a live execution asks. Asked again it is returned as it stands."""
         again = requests.get(unit, new.id)
         if again is not None and again.execution_id == execution_id and _is_from(unit, again, key):
             return again
-        kept = live_execution(unit, execution_id, new.token, key)
-        return self._opened(unit, kept.execution, new, actor_of(key))
+        execution = live_execution(unit, execution_id, new.token, key).execution
+        order = work_orders.get(unit, execution.work_order_id)
+        assert order  # noqa: S101 - there is no execution without one; what rules look at never changes
+        return self._opened(unit, order, execution, new, actor_of(key))
 
     def take(self, unit: Unit, message: RequestMessage) -> WorkerRequest:
         """As `ask`, for a worker that is known only by what it says, so all of it is checked."""
@@ -49,7 +57,7 @@ class Conversations:
         order, kept = held(unit, work_order_id, parking.token, key)
         if kept.execution.outcome is Outcome.PARKED and (again := requests.get(unit, parking.request.id)):
             return again
-        request = self._opened(unit, kept.execution, parking.request, actor_of(key))
+        request = self._opened(unit, order, kept.execution, parking.request, actor_of(key))
         after = self._orders.park(unit, order, kept, parking, request.id, actor_of(key))
         self._go_on(unit, after, request)
         return request
@@ -61,11 +69,7 @@ class Conversations:
             return _same_answer(request, request.response, response)
         if request.status is not RequestStatus.OPEN:
             raise Conflict(f"the request is {request.status}", status=request.status.value)
-        requests.save_answer(unit, request.id, response)
-        answered = request.model_copy(update={"status": RequestStatus.ANSWERED, "response": response})
-        told = Told(actor, data={"verdict": response.verdict, "by": response.made_by})
-        tell_request(unit, EventKind.REQUEST_ANSWERED, self._clock.now(), answered, told)
-        unit.ring(Ring(kind="response", request_id=request.id, worker_id=_asker(unit, request)))
+        answered = self._answered(unit, request, response, Told(actor))
         self._go_on(unit, order, answered)
         return answered
 
@@ -79,16 +83,36 @@ class Conversations:
         tell_request(unit, EventKind.REQUEST_EXPIRED, self._clock.now(), expired, Told())
         self._go_on(unit, order, expired)
 
-    def _opened(self, unit: Unit, execution: Execution, new: m.NewRequest, actor: str) -> WorkerRequest:
+    def _opened(
+        self, unit: Unit, order: WorkOrder, execution: Execution, new: m.NewRequest, actor: str
+    ) -> WorkerRequest:
         now = self._clock.now()
         request = _request(execution, new, now)
         if requests.insert(unit, request):
             tell_request(unit, EventKind.REQUEST_OPENED, now, request, Told(actor))
-            return request
+            return self._judged(unit, order, request)
         there = requests.locked(unit, new.id)
         if there is None or there.work_order_id != execution.work_order_id:
             raise Conflict(f"the request id {new.id} is taken", status="taken")
         return there
+
+    def _judged(self, unit: Unit, order: WorkOrder, request: WorkerRequest) -> WorkerRequest:
+        """A new request, answered if a rule settles it. Nothing waits for it yet."""
+        rule = self._policy.rule_for(order, request)
+        if rule is None:
+            return request
+        response = response_of(rule, self._clock.now())
+        if response.verdict == "denied" and _denied_before(unit, request, response.made_by):
+            return request
+        return self._answered(unit, request, response, Told(response.made_by, data={"reason": rule.reason}))
+
+    def _answered(self, unit: Unit, request: WorkerRequest, response: ControllerResponse, told: Told) -> WorkerRequest:
+        requests.save_answer(unit, request.id, response)
+        answered = request.model_copy(update={"status": RequestStatus.ANSWERED, "response": response})
+        told = Told(told.actor, data={"verdict": response.verdict, "by": response.made_by, **told.data})
+        tell_request(unit, EventKind.REQUEST_ANSWERED, self._clock.now(), answered, told)
+        unit.ring(Ring(kind="response", request_id=request.id, worker_id=_asker(unit, request)))
+        return answered
 
     def _locked(self, unit: Unit, request_id: str) -> tuple[WorkerRequest, WorkOrder]:
         seen = requests.get(unit, known("request", request_id))
@@ -112,6 +136,15 @@ def _same_answer(request: WorkerRequest, given: ControllerResponse, offered: Con
         return request
     raise AlreadyAnswered(
         f"{given.made_by} answered it first: {given.verdict}", status="answered", response=given.model_dump(mode="json")
+    )
+
+
+def _denied_before(unit: Unit, request: WorkerRequest, made_by: str) -> bool:
+    """True if this order was denied the same in the same name: a delivery that is denied with a reason is made again
+    and asked for again, so a rule that denies it each time would let the order run until its budget is spent."""
+    return any(
+        earlier.message == request.message and earlier.response is not None and earlier.response.made_by == made_by
+        for earlier in requests.of_order(unit, request.work_order_id)
     )
 
 

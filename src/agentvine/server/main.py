@@ -12,17 +12,22 @@ from agentvine.broker.redis import RedisBroker
 from agentvine.domain.errors import Unavailable
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.configuration import ConfigurationError
-from agentvine.kit.logs import logger
+from agentvine.kit.logs import hide, logger
+from agentvine.kit.redaction import password_of
 from agentvine.kit.shutdown import Shutdown
 from agentvine.server.app import create_app
+from agentvine.server.audit import AuditTrail
 from agentvine.server.bells import Bells
 from agentvine.server.broker_link import BrokerLink
+from agentvine.server.controller import PolicyInForce
+from agentvine.server.expulsion import Expulsion
 from agentvine.server.front_desk import FrontDeskService
 from agentvine.server.keyring import KeyRing, new_secret
 from agentvine.server.listening import bind, listening
 from agentvine.server.reaper import Reaper
 from agentvine.server.services import Services
 from agentvine.server.settings import ServerSettings
+from agentvine.server.waits import Waits
 from agentvine.server.worker_desk import ControlPlaneService
 from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.database import Database
@@ -58,6 +63,8 @@ async def serve(
         failures.append(error)
         shutdown.stop()
 
+    hide(password_of(settings.database_url), password_of(settings.redis_url))
+    policy = PolicyInForce(settings.policy)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.closing(bind(settings)) as listener:
         await _migrate(settings)
@@ -66,7 +73,7 @@ async def serve(
             keyring = KeyRing(database, SystemClock())
             await _first_key(settings, keyring)
             async with (
-                _assembled(settings, database, keyring) as services,
+                _assembled(settings, database, keyring, policy) as services,
                 listening(create_app(services), services.waits, listener, shutdown) as url,
             ):
                 _log.info("serving", url=url)
@@ -117,7 +124,9 @@ def _write_secret(path: Path, secret: str) -> None:
 
 
 @asynccontextmanager
-async def _assembled(settings: ServerSettings, database: Database, keyring: KeyRing) -> AsyncIterator[Services]:
+async def _assembled(
+    settings: ServerSettings, database: Database, keyring: KeyRing, policy: PolicyInForce
+) -> AsyncIterator[Services]:
     """The use cases, with the loops that belong to them running."""
     broker = RedisBroker(settings.redis_url) if settings.redis_url else None
     link = BrokerLink(broker) if broker else None
@@ -128,31 +137,49 @@ async def _assembled(settings: ServerSettings, database: Database, keyring: KeyR
         bells=bells,
         terms=settings.terms,
         artifacts=ArtifactFolder(settings.data / "artifacts"),
+        policy=policy,
     )
-    loops = [Reaper(control).run(), control.heartbeats.run()]
+    trail = AuditTrail(database, SystemClock())
+
+    def degraded() -> dict[str, str]:
+        return {**(link.degraded() if link else {}), **policy.degraded()}
+
+    assembled = services(keyring, control, degraded, trail)
+    loops = [Reaper(control).run(), control.heartbeats.run(), trail.run(bells), assembled.expulsion.run(), policy.run()]
     if link is not None:
         loops.append(link.run(bells, control))
-    degraded = link.degraded if link else dict
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(loop) for loop in loops]
-            yield services(keyring, control, degraded)
+            yield assembled
             for task in running:
                 task.cancel()
     finally:
+        await trail.end()
         if broker is not None:
             await broker.close()
 
 
-def services(keyring: KeyRing, control: ControlPlaneService, degraded: Callable[[], dict[str, str]] = dict) -> Services:
+def services(
+    keyring: KeyRing,
+    control: ControlPlaneService,
+    degraded: Callable[[], dict[str, str]] = dict,
+    trail: AuditTrail | None = None,
+) -> Services:
     """What the HTTP application is given."""
+    trail = trail or AuditTrail(control.database, control.clock)
+    waits = Waits()
     return Services(
         identify=keyring.identify,
+        speaking=control.sessions.speaking,
+        refused=trail.refused,
         control_plane=control.acting_as,
-        front_desk=FrontDeskService(control, keyring, degraded=degraded).acting_as,
+        front_desk=FrontDeskService(control, keyring, degraded=degraded, trail=trail).acting_as,
         latest_event=control.latest_event,
         check=lambda: _check(control),
         degraded=degraded,
+        waits=waits,
+        expulsion=Expulsion(keyring, waits),
     )
 
 

@@ -37,6 +37,8 @@ class ServerSettings(Settings):
     """The broker. Without one, several servers hear of one another's work some seconds later."""
     first_key: SecretStr | None = Field(default=None, examples=["av_0123456789_… (43 characters)"])
     """The secret of the first admin key, which is made if there is no key at all. Default: none is made."""
+    policy: Path | None = Field(default=None, examples=["/etc/agentvine/policy.toml"])
+    """A TOML file of rules that settle what workers ask (docs/policy.md). Default: all of it goes to people."""
     lease_seconds: _Seconds = Field(default=45.0, examples=["45"])
     """How long a worker keeps an order without being heard of; it renews at a third of it."""
     claim_ack_seconds: _Seconds = Field(default=30.0, examples=["30"])

@@ -12,12 +12,13 @@ from typing import TypeVar
 from agentvine.domain.errors import TooLarge, Unavailable
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
-from agentvine.domain.key import Key
+from agentvine.domain.key import Key, WorkerKey
 from agentvine.domain.request import ControllerResponse, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
 from agentvine.kit.clock import Clock
 from agentvine.server.bells import Appetite, Bells
 from agentvine.server.control_plane import Orders, WorkerLeaving
+from agentvine.server.controller import PolicyInForce
 from agentvine.server.conversation import Conversations
 from agentvine.server.heartbeats import Heartbeats
 from agentvine.server.holding import live_execution, own_worker
@@ -25,6 +26,7 @@ from agentvine.server.permits import permit
 from agentvine.server.reading import Reading, check_artifact_name, clamped
 from agentvine.server.registry import Registry
 from agentvine.server.reports import Reports
+from agentvine.server.sessions import Sessions, digest_of
 from agentvine.server.terms import Terms
 from agentvine.store import events, requests
 from agentvine.store.artifacts import ArtifactFolder
@@ -51,8 +53,12 @@ class ControlPlaneService:
         terms: Terms,
         artifacts: ArtifactFolder,
         random: Random | None = None,
+        policy: PolicyInForce | None = None,
     ) -> None:
-        """`random` draws where in their backoff retries fall, and when parked claims look without being rung."""
+        """`random` draws where in their backoff retries fall, and when parked claims look without being rung.
+
+        `policy` settles requests; without one all of them go to people.
+        """
         self.database = database
         self.clock = clock
         self.bells = bells
@@ -60,10 +66,11 @@ class ControlPlaneService:
         self.artifacts = artifacts
         self.random = random or SystemRandom()
         self.orders = Orders(clock, terms, self.random)
-        self.conversations = Conversations(self.orders, clock)
+        self.conversations = Conversations(self.orders, clock, policy or PolicyInForce())
         self.reports = Reports(clock)
         self.registry = Registry(self.orders, clock)
         self.heartbeats = Heartbeats(database, clock)
+        self.sessions = Sessions(database, clock)
         self.reading = Reading(database, bells, terms, artifacts)
         database.listen(bells.announce)
 
@@ -79,7 +86,7 @@ class ControlPlaneService:
         return await self.database.write(lambda unit: self.conversations.take(unit, message))
 
     async def answer(self, request_id: str, reply: m.Reply, made_by: str) -> WorkerRequest:
-        """Answer a request in the name of a rule, `policy:<rule>`, or a person, `key:<id>`."""
+        """Answer a request in the name of a person, `key:<id>`."""
         response = ControllerResponse(
             verdict=reply.verdict, message=reply.message, made_by=made_by, made_at=self.clock.now()
         )
@@ -116,7 +123,10 @@ class WorkerDesk:
         registered = await self._write(
             lambda unit: registry.register(unit, registration, key, self._service.terms.lease_seconds)
         )
-        self._service.heartbeats.registered(registered.worker)
+        digest = digest_of(registered.session)
+        self._service.heartbeats.registered(registered.worker, digest)
+        self._service.sessions.began(registration.id)
+        self._key = WorkerKey.of(key, registration.id, digest)
         return registered
 
     async def heartbeat(self, worker_id: str, beat: m.Heartbeat) -> m.HeartbeatReply:
