@@ -27,6 +27,12 @@ _PARENT = "AGENTVINE_PARENT"
 _HANDED_ON = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSH_AUTH_SOCK"}
 _HANDED_ON_IN_ANY_CASE = {"http_proxy", "https_proxy", "no_proxy", "all_proxy"}
 _HANDED_ON_PREFIXES = ("ANTHROPIC_", "GIT_")
+_NOT_ALIKE = {"max_concurrent_tasks", "queue_names", "specializations", "tools"}
+"""Settings that workers of different types hardly share."""
+_Sandbox = Annotated[
+    str | None,
+    typer.Option("--sandbox", metavar="KIND", help="What confines agents: bubblewrap, or none.", show_default=False),
+]
 _ONE_OF_EACH = ",".join(f"{kind.value}=1" for kind in TaskType)
 _MOST_WORKERS = 1000
 _T = TypeVar("_T")
@@ -54,6 +60,7 @@ WORKER_FLAGS = (
     Flag("task_timeout", "--task-timeout", "The longest that one execution may take.", int, "SECONDS"),
     Flag("grace_seconds", "--grace-seconds", "Time to finish after the first SIGTERM.", float, "SECONDS"),
     Flag("workspace_dir", "--workspace-dir", "Where it keeps mirrors and workspaces.", Path, "DIR"),
+    Flag("sandbox", "--sandbox", "What confines agents: bubblewrap, or none.", metavar="KIND"),
     Flag("cleanup_workspace", "--cleanup-workspace/--keep-workspace", "What happens to a workspace afterwards.", bool),
 )
 
@@ -77,18 +84,21 @@ def up(
     workers: Annotated[
         str, typer.Option("--workers", metavar="TYPE=NUMBER,...", help="How many workers of which types.")
     ] = _ONE_OF_EACH,
+    sandbox: _Sandbox = None,
 ) -> None:
     """Start a server, a broker and workers on this machine.
 
-    It runs until SIGINT or SIGTERM; running tasks then have time to finish, and a second signal hands them back. While
-    it runs, all other commands of this user find it by themselves.
+    The settings of workers (docs/configuration.md) can be given as variables. It runs until SIGINT or SIGTERM; running
+    tasks then have time to finish, and a second signal hands them back. While it runs, all other commands of this user
+    find it by themselves.
     """
     from agentvine.cli.settings import environment
     from agentvine.up import CannotStart, Plan
     from agentvine.up import up as bring_up
 
     kept_in = (data or _data_directory()).absolute()
-    plan = Plan(kept_in, workers_wanted(workers), handed_on(environment()), host, port)
+    around = environment() | ({"SANDBOX": sandbox} if sandbox else {})
+    plan = Plan(kept_in, workers_wanted(workers), handed_on(around), host, port, for_workers=_for_workers(around))
     announcement = _Announcement()
     try:
         _until_stopped(lambda shutdown: bring_up(plan, shutdown, announcement.make))
@@ -191,6 +201,7 @@ def demo(
     ] = None,
     real: Annotated[bool, typer.Option("--real", help="Use the real model; it needs ANTHROPIC_API_KEY.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    sandbox: _Sandbox = None,
 ) -> None:
     """Watch six workers deliver six tasks, with a scripted model."""
     if context.invoked_subcommand is not None:
@@ -208,7 +219,7 @@ def demo(
         raise typer.BadParameter("--real needs ANTHROPIC_API_KEY in the environment")
     show = Show(Console(stderr=True))
     try:
-        ledger = _run(play(Stage(around, keep, real), show))
+        ledger = _run(play(Stage(around, keep, real, sandbox), show))
     except DemoFailed as error:
         _give_up(str(error))
     show.finale(ledger, real=real)
@@ -288,6 +299,14 @@ def handed_on(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name in _HANDED_ON or name.lower() in _HANDED_ON_IN_ANY_CASE or name.startswith(_HANDED_ON_PREFIXES)
     }
+
+
+def _for_workers(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings of workers that stand in `environment`, but for those that each worker is given its own of."""
+    from agentvine.worker.settings import WorkerConfig
+
+    variables = {WorkerConfig.variable(name) for name in WorkerConfig.model_fields if name not in _NOT_ALIKE}
+    return {name: value for name, value in environment.items() if name in variables}
 
 
 def _data_directory() -> Path:

@@ -25,6 +25,7 @@ from agentvine.domain.errors import AgentVineError
 from agentvine.domain.key import Role, Scope
 from agentvine.domain.worker_types import WorkerType
 from agentvine.kit.clock import SystemClock
+from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.process import Running, spawn
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.supervision import Kept
@@ -54,6 +55,8 @@ class Plan:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     """0: any free one."""
+    for_workers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Settings that all workers share; what each is given of its own goes before them."""
     grace: float = 300.0
     """Seconds that running tasks have to finish after the first signal."""
 
@@ -83,6 +86,7 @@ async def up(plan: Plan, shutdown: Shutdown, on_ready: Callable[[Up], None]) -> 
     plan.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         stack.enter_context(_alone(plan.data))
+        await _sandbox_works(plan)
         listener = stack.enter_context(_listener(plan))
         keys = await machine_keys(plan.data)
         broker = EmbeddedBroker(plan.data / "broker")
@@ -94,6 +98,23 @@ async def up(plan: Plan, shutdown: Shutdown, on_ready: Callable[[Up], None]) -> 
         async with _fleet(workers, shutdown):
             on_ready(Up(parts.url, keys.admin, plan.data, tuple(worker.name for worker in workers)))
             await shutdown.draining.wait()
+
+
+async def _sandbox_works(plan: Plan) -> None:
+    """Try the workers' sandbox out, which they would refuse to start without. Raises CannotStart."""
+    from agentvine.worker.confinement import WITHOUT, sandbox_here
+    from agentvine.worker.sandbox.host import SandboxUnavailable
+    from agentvine.worker.settings import SandboxSettings
+    from agentvine.worker.toolchain import Toolchain
+
+    if not any(plan.workers.values()):
+        return
+    try:
+        await sandbox_here(SandboxSettings.load(plan.for_workers), Toolchain.of_this_worker())
+    except ConfigurationError as error:
+        raise CannotStart(str(error)) from error
+    except SandboxUnavailable as unavailable:
+        raise CannotStart("\n".join([*map(str, unavailable.problems), WITHOUT])) from unavailable
 
 
 class _Parts:
@@ -119,7 +140,7 @@ class _Parts:
             "AGENTVINE_SERVER_LISTEN_FD": str(self._listener.fileno()),
             "AGENTVINE_SERVER_REDIS_URL": self._broker_url,
         }
-        return await self._start("server", ("server",), self._without_model() | settings, (self._listener.fileno(),))
+        return await self._start("server", ("server",), self._without_keys() | settings, (self._listener.fileno(),))
 
     def start_worker(self, kind: WorkerType, name: str) -> Callable[[], Awaitable[Running]]:
         settings = {
@@ -132,11 +153,13 @@ class _Parts:
             "GRACE_SECONDS": f"{self._plan.grace:g}",
             "WORKSPACE_DIR": str(self._plan.data / "work"),
         }
-        return lambda: self._start(name, ("worker",), {**self._plan.environment, **settings}, ())
+        variables = {**self._plan.environment, **self._plan.for_workers, **settings}
+        return lambda: self._start(name, ("worker",), variables, ())
 
-    def _without_model(self) -> dict[str, str]:
-        """The server never speaks to the model, so it gets no key of it."""
-        return {name: value for name, value in self._plan.environment.items() if not name.startswith("ANTHROPIC_")}
+    def _without_keys(self) -> dict[str, str]:
+        """The server speaks neither to the model nor to a repository, so it gets no key of theirs."""
+        theirs = ("ANTHROPIC_", "GIT_")
+        return {name: value for name, value in self._plan.environment.items() if not name.startswith(theirs)}
 
     async def _start(
         self, name: str, arguments: tuple[str, ...], settings: Mapping[str, str], fds: tuple[int, ...]

@@ -19,10 +19,10 @@ from agentvine.domain.retry import FailureReason
 from agentvine.domain.worker_types import PROFILES, TaskType
 from agentvine.kit.doorbell import pause
 from agentvine.testing.eventually import eventually
+from agentvine.testing.launching import DirectLauncher
 from agentvine.worker.agent import base
 from agentvine.worker.agent.base import AgentResult, Assignment, Decision, Entry, ModelAccess, Verdict, Watchdog
-from agentvine.worker.agent.claude import ClaudeCode
-from agentvine.worker.agent.launcher import DirectLauncher
+from agentvine.worker.agent.claude import ClaudeCode, bundled_cli
 from agentvine.worker.agent.tools import TypeGate
 
 KEY = "sk-ant-a-key-that-must-not-be-told"
@@ -74,7 +74,7 @@ class Bench:
     async def run(
         self, assignment: Assignment | None = None, agent: ClaudeCode | None = None, gate: base.ToolGate | None = None
     ) -> AgentResult:
-        agent = agent or ClaudeCode(max_retries=0)
+        agent = agent or ClaudeCode(DirectLauncher(bundled_cli()), max_retries=0)
         result = await agent.run(assignment or self.assignment(), gate or self._allow, self.transcript, self._metered)
         assert self.processes() == []
         return result
@@ -268,14 +268,14 @@ async def test_what_the_model_s_side_answers_becomes_a_reason(
 
 async def test_a_wait_that_is_too_long_is_left_to_the_queue(tmp_path: Path) -> None:
     async with bench_with(tmp_path, Turn(error=ErrorReply(status=429, times=50, retry_after=900))) as b:
-        result = await b.run(agent=ClaudeCode(max_retries=5))
+        result = await b.run(agent=ClaudeCode(DirectLauncher(bundled_cli()), max_retries=5))
         assert result.failure is not None
         assert result.failure.reason is FailureReason.MODEL_RATE_LIMITED
 
 
 async def test_a_refused_key_is_not_tried_again_and_again(tmp_path: Path) -> None:
     async with bench_with(tmp_path, Turn(error=ErrorReply(status=401, times=50))) as b:
-        result = await b.run(agent=ClaudeCode(max_retries=10))
+        result = await b.run(agent=ClaudeCode(DirectLauncher(bundled_cli()), max_retries=10))
         assert result.failure is not None
         assert result.failure.reason is FailureReason.MODEL_AUTH_FAILED
         assert len(b.model.model.requests) <= 3

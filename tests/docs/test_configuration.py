@@ -14,9 +14,9 @@ SECTIONS: dict[str, type[Settings]] = {"worker": WorkerConfig, "server": ServerS
 
 
 def table(settings: type[Settings]) -> str:
-    """All settings of one class, as a table."""
+    """All settings of one class, as a table: its own first, then those that it takes over from others."""
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
-    for name, field in settings.model_fields.items():
+    for name, field in sorted(settings.model_fields.items(), key=lambda item: item[0] not in settings.__annotations__):
         lines.append(f"| `{settings.variable(name)}` | {default(field)} | {field.description} |")
     return "\n".join(lines)
 

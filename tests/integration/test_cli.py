@@ -1,7 +1,9 @@
 """The command line against a real server: what a person does and sees, and what a program reads."""
 
+import contextlib
 import json
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -171,6 +173,7 @@ async def test_a_result_can_be_looked_at_from_every_side(town: Town) -> None:
     assert await town.ok("diff", task) == DIFF
     proven = await town.ok("evidence", task)
     assert "2 of 3 passed, 1 failed (test_price)" in proven and "4 of 4 passed" in proven and "tests pass" in proven
+    assert "Bash git push  by shell, 2 times" in proven
 
 
 # ── ending and beginning again ───────────────────────────────────────────────────────────────────────────────────
@@ -248,6 +251,56 @@ async def test_the_queue_shows_depth_and_dead_letters(town: Town) -> None:
     report = await town.json("queue")
     dead = field(report, "dead_letters")
     assert [row["task_id"] for row in rows(dead)] == [failed]
+
+
+async def test_a_key_is_given_another_secret(town: Town) -> None:
+    first = (await town.ok("keys", "create", "turn", "--role", "viewer")).strip()
+    second = (await town.ok("keys", "rotate", "turn", "--overlap", "1h")).strip()
+    assert re.fullmatch(r"av_[0-9a-z]+_\S+", second) and second != first
+    for secret in (first, second):
+        looked = await town.cli("tasks", "--json", AGENTVINE_URL=town.url, AGENTVINE_API_KEY=secret)
+        assert looked.exit_code == 0, looked.stderr
+    row = next(row for row in rows(await town.json("keys", "list")) if row["name"] == "turn")
+    assert (row["prefix"], row["former_prefix"]) == (second[:13], first[:13])
+    third = str(field(await town.json("keys", "rotate", second[:13], "--overlap", "0"), "secret"))
+    for secret, code in ((first, 1), (second, 1), (third, 0)):
+        looked = await town.cli("tasks", "--json", AGENTVINE_URL=town.url, AGENTVINE_API_KEY=secret)
+        assert looked.exit_code == code, looked.stderr
+    assert "is no time" in await town.refused("keys", "rotate", "turn", "--overlap", "soon", code=2)
+    assert "365d" in await town.refused("keys", "rotate", "turn", "--overlap", "2000d", code=2)
+
+
+async def test_the_audit_log_is_listed_and_verified(town: Town) -> None:
+    secret = (await town.ok("keys", "create", "curious", "--role", "viewer")).strip()
+    await town.refused("keys", "list", AGENTVINE_URL=town.url, AGENTVINE_API_KEY=secret)
+    shown = await town.ok("audit", "list")
+    assert re.search(r"key\.created +key:key_\w+ .*name=curious", shown)
+    assert re.search(r"refused +key:key_\w+ .*error=forbidden .*route=/keys ", shown)
+    entries = rows(await town.json("audit", "list", "--limit", "3"))
+    assert len(entries) == 3
+    verified = await town.ok("audit", "verify")
+    assert "intact: " in verified
+    head = re.search(r"head (\d+:[0-9a-f]{64})", verified)
+    assert head is not None
+    assert "intact: " in await town.ok("audit", "verify", "--expect-head", head[1])
+    number, _, digest = head[1].partition(":")
+    assert "written anew" in (await town.cli("audit", "verify", "--expect-head", f"{number}:{digest[::-1]}")).stdout
+    missing = await town.cli("audit", "verify", "--json", "--expect-head", f"999999:{digest}")
+    assert missing.exit_code == 1
+    assert '"broken_at": 999999' in missing.stdout
+    assert "SEQ:HASH" in await town.refused("audit", "verify", "--expect-head", "1:2", code=2)
+    told = await town.refused("audit", "list", AGENTVINE_URL=town.url, AGENTVINE_API_KEY=secret)
+    assert "admin" in told
+
+
+async def test_a_broken_audit_log_is_told(town: Town) -> None:
+    await town.ok("audit", "verify")
+    with contextlib.closing(sqlite3.connect(town.where / "data" / "agentvine.db", timeout=10)) as database, database:
+        database.execute("DROP TRIGGER audit_stays_UPDATE")
+        database.execute("UPDATE audit SET actor = 'somebody' WHERE seq = 1")
+    verified = await town.cli("audit", "verify")
+    assert verified.exit_code == 1
+    assert "broken at entry 1: its content was changed" in verified.stdout
 
 
 async def test_a_key_is_made_used_and_revoked(town: Town) -> None:

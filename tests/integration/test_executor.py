@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from agentvine.demo.script import Scenario, Script, ToolCall, Turn
+from agentvine.demo.script import Usage as Tokens
 from agentvine.demo.scripted_model import RunningModel, serve
 from agentvine.domain.evidence import CheckOutcome
 from agentvine.domain.execution import Outcome
@@ -19,21 +21,25 @@ from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
 from agentvine.store.migrate import migrate
+from agentvine.testing.boxes import boxes_here
 from agentvine.testing.eventually import eventually
 from agentvine.testing.git_repository import GitRepository, git
 from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire import messages as m
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.front_desk import FrontDesk
+from agentvine.worker.access import Offer
 from agentvine.worker.agent.base import ModelAccess, Watchdog
-from agentvine.worker.agent.claude import ClaudeCode
-from agentvine.worker.box import DirectBoxes
+from agentvine.worker.agent.boxed import claude_in
 from agentvine.worker.conclusion import Conclusion, Delivered, Failed, Parked, Progress
 from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.forge.none import NoForge
 from agentvine.worker.git import Git
 from agentvine.worker.job import Workshop
 from agentvine.worker.mirror import Mirrors
+from agentvine.worker.queue_client import QueueClient
+from agentvine.worker.sandbox.limits import Limits
+from agentvine.worker.settings import SandboxKind
 from agentvine.worker.spares import Spares
 from agentvine.worker.toolchain import Toolchain
 from agentvine.worker.verification.base_results import BaseResults
@@ -141,7 +147,14 @@ class House:
 
 
 @asynccontextmanager
-async def house(root: Path, *scenarios: Scenario, files: Mapping[str, str] | None = None) -> AsyncIterator[House]:
+async def house(
+    root: Path,
+    *scenarios: Scenario,
+    files: Mapping[str, str] | None = None,
+    sandbox: SandboxKind = SandboxKind.BUBBLEWRAP,
+    limits: Limits | None = None,
+    offer: Offer | None = None,
+) -> AsyncIterator[House]:
     url = f"sqlite:///{root}/store.db"
     migrate(url)
     async with AsyncExitStack() as stack:
@@ -149,24 +162,32 @@ async def house(root: Path, *scenarios: Scenario, files: Mapping[str, str] | Non
         model = await stack.enter_async_context(serve(Script(scenarios=scenarios)))
         repository = await GitRepository.create(root / "origin", files or FILES)
         remote = await repository.bare_copy(root / "remote.git")
-        shop = workshop(root / "worker", model)
         plane, desk = await site.worker_plane(), await site.front_desk()
+        shop = await workshop(root / "worker", model, plane, sandbox, limits)
+        shop = replace(shop, offer=offer or Offer())
         yield House(root, site, plane, desk, repository, remote, model, TaskExecutor(shop), shop)
         assert model.model.failures == []
 
 
-def workshop(root: Path, model: RunningModel) -> Workshop:
+async def workshop(
+    root: Path,
+    model: RunningModel,
+    plane: ControlPlane,
+    sandbox: SandboxKind = SandboxKind.BUBBLEWRAP,
+    limits: Limits | None = None,
+) -> Workshop:
     clock, toolchain, gitter = SystemClock(), Toolchain.of_this_worker(), Git(root / "home")
-    boxes = DirectBoxes(toolchain.environment())
+    boxes = await boxes_here(sandbox, limits)
     return Workshop(
         root=root,
-        agent=ClaudeCode(max_retries=0),
+        agent_in=partial(claude_in, max_retries=0),
         git=gitter,
         mirrors=Mirrors(gitter, root / "mirrors"),
         spares=Spares(root / "spares"),
         boxes=boxes,
         verifier=Verifier(boxes, BaseResults(root / "base-results"), clock, surroundings=toolchain.path, longest=60),
         forge=NoForge(),
+        queue=QueueClient(plane, None, "wrk_bugfix", clock),
         clock=clock,
         model=ModelAccess(model.url, KEY),
         watchdog=Watchdog(first_message=30, idle=30, after_result=10, total=60),
@@ -522,7 +543,7 @@ async def test_whoever_comes_after_a_dead_worker_only_delivers(tmp_path: Path, l
                 await h.executor.execute(claimed, progress)
         asked = len(h.model.model.requests)
         await h.site.pass_time(300)  # nobody renews: the order goes to somebody else
-        elsewhere = TaskExecutor(workshop(tmp_path / "worker", h.model))
+        elsewhere = TaskExecutor(await workshop(tmp_path / "worker", h.model, h.plane))
         second = await h.claim(TaskType.BUGFIX)
         assert second.earlier is not None
         assert second.earlier.verified
@@ -559,7 +580,7 @@ async def test_a_second_order_on_a_base_does_not_test_it_again(tmp_path: Path) -
     docs = Scenario(
         name="docs", match=("Say how",), turns=(turn(write("README.md", "# Calc\n\nIt adds.\n")), Turn(text="ok"))
     )
-    async with house(tmp_path, docs, files=files) as h:
+    async with house(tmp_path, docs, files=files, sandbox=SandboxKind.NONE) as h:  # in a sandbox nobody could count
         for _ in range(2):
             await h.submit(TaskType.DOCS, "Say how", permission_level="supervised")
             _, conclusion, _ = await h.carry_out(TaskType.DOCS)
@@ -637,3 +658,97 @@ async def test_a_place_can_be_kept_to_look_into(tmp_path: Path) -> None:
         await keeps.execute(claimed, Progress(claimed, h.plane))
         kept = tmp_path / "worker" / "executions" / claimed.lease.execution_id
         assert (kept / "workspace" / "calc.py").read_text() == FIXED
+
+
+# ── the sandbox ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_agent_and_the_tests_run_confined_and_the_evidence_says_how(tmp_path: Path) -> None:
+    """Both look for the worker's key and its folders; neither finds any, and both find the workspace where it is."""
+    look = "pwd; env; ls -a / /home /root 2>&1; ls " + str(tmp_path / "origin")
+    done = turn(write("calc.py", FIXED), write("tests/test_calc.py", REPRODUCING), bash(look), commit("fix: add"))
+    seeing = Scenario(
+        name="seeing",
+        match=("Adding is wrong",),
+        turns=(done, Turn(text="done", expect=("/workspace", "held-outside", "No such file"))),
+    )
+    probe = f"import os\n\n\ndef test_confined():\n    assert not os.path.exists({str(tmp_path / 'origin')!r})\n"
+    files = {**FILES, "tests/test_place.py": probe + "    assert 'ANTHROPIC_API_KEY' not in os.environ\n"}
+    async with house(tmp_path, seeing, files=files) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong")
+        claimed, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
+        assert isinstance(conclusion, Delivered), conclusion
+        evidence = await h.desk.evidence(claimed.lease.execution_id)
+        assert evidence.sandbox.startswith("bubblewrap")
+        assert evidence.usage.cost_usd > 0
+        model = [contact for contact in evidence.egress if contact.way == "model"]
+        assert model
+        assert all(contact.allowed for contact in model)
+        heard = b"".join(request.raw for request in h.model.model.requests)
+        assert KEY.encode() not in heard
+        assert {request.headers["x-api-key"] for request in h.model.model.requests} == {KEY}
+
+
+async def test_without_a_sandbox_the_evidence_says_so(tmp_path: Path) -> None:
+    async with house(tmp_path, fixes(), sandbox=SandboxKind.NONE) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong")
+        claimed, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
+        assert isinstance(conclusion, Delivered), conclusion
+        evidence = await h.desk.evidence(claimed.lease.execution_id)
+        assert evidence.sandbox.startswith("none")
+        assert evidence.usage.cost_usd > 0
+
+
+async def test_an_agent_that_goes_over_a_limit_ends_with_that_reason(tmp_path: Path) -> None:
+    greedy = turn(bash("for i in $(seq 20); do head -c 20000000 /dev/zero > f$i; done; tail -f /dev/null"))
+    scenario = Scenario(name="greedy", match=("Adding is wrong",), turns=(greedy,))
+    async with house(tmp_path, scenario, limits=Limits(disk_bytes=100 << 20)) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong")
+        _, conclusion, order = await h.carry_out(TaskType.BUGFIX)
+        assert isinstance(conclusion, Failed), conclusion
+        assert conclusion.failure.reason is FailureReason.LIMIT_EXCEEDED
+        assert "limit on disk" in conclusion.failure.detail
+        assert order.status is OrderStatus.FAILED
+
+
+async def test_tests_that_go_over_a_limit_end_it_too(tmp_path: Path) -> None:
+    flood = {**FILES, "tests/test_flood.py": "def test_flood():\n    while True:\n        print('x' * 10_000_000)\n"}
+    async with house(tmp_path, fixes(), files=flood, limits=Limits(scratch_bytes=8 << 20, disk_bytes=64 << 20)) as h:
+        greedy = {"tests/test_flood.py": "def test_flood():\n    open('big', 'wb').write(b'x' * (200 << 20))\n"}
+        await h.push_by_somebody(greedy)
+        await h.submit(TaskType.BUGFIX, "Adding is wrong")
+        _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
+        assert isinstance(conclusion, Failed), conclusion
+        assert conclusion.failure.reason is FailureReason.LIMIT_EXCEEDED
+
+
+async def test_a_spent_budget_is_a_reason_of_its_own(tmp_path: Path) -> None:
+    dear = turn(bash("true"))
+    dear = dear.model_copy(update={"usage": Tokens(input_tokens=2_000_000, output_tokens=10)})
+    scenario = Scenario(name="dear", match=("Adding is wrong",), turns=(dear, Turn(text="never")))
+    async with house(tmp_path, scenario) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong", budget={"usd": 0.5})
+        _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
+        assert isinstance(conclusion, Failed), conclusion
+        assert conclusion.failure.reason is FailureReason.BUDGET_EXCEEDED
+
+
+async def test_what_is_refused_and_allowed_outside_is_shown_with_the_evidence(tmp_path: Path) -> None:
+    """A host that the repository asks for and the worker offers is open; one that only the task asks for is not."""
+    repository = {**FILES, ".agentvine.toml": '[sandbox]\nhosts = ["offered.example:443"]\n'}
+    curl = (
+        "curl -sS -m 5 https://offered.example/; curl -sS -m 5 https://wished.example/; curl -sS -m 5 http://10.0.0.1/"
+    )
+    done = turn(write("calc.py", FIXED), write("tests/test_calc.py", REPRODUCING), bash(curl), commit("fix: add"))
+    scenario = Scenario(name="curls", match=("Adding is wrong",), turns=(done, Turn(text="done")))
+    async with house(tmp_path, scenario, files=repository, offer=Offer(on_demand=("offered.example:443",))) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong", hosts=["wished.example:443"])
+        claimed, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
+        assert isinstance(conclusion, Delivered), conclusion
+        evidence = await h.desk.evidence(claimed.lease.execution_id)
+        said = {contact.target: contact.reason for contact in evidence.egress if contact.way == "proxy"}
+        assert set(said) == {"offered.example:443", "wished.example:443", "http://10.0.0.1/"}
+        assert "list" in said["wished.example:443"]
+        assert "list" not in said["offered.example:443"]  # it was let through, and there is no such host
+        log = await h.plane.artifact(claimed.lease.execution_id, "egress.jsonl")
+        assert len(log.splitlines()) == sum(contact.count for contact in evidence.egress)

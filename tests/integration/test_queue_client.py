@@ -21,7 +21,7 @@ from agentvine.kit.clock import SystemClock
 from agentvine.kit.shutdown import Shutdown
 from agentvine.testing.eventually import eventually
 from agentvine.testing.redis_wire import redis_command
-from agentvine.testing.stage import PuppetExecutor, Stage, stage
+from agentvine.testing.stage import PuppetExecutor, Stage, made, stage
 from agentvine.wire.channels import ResponseMessage
 from agentvine.wire.messages import Claimed, ClaimRequest, Held, NewRequest, Registration, Reply
 from agentvine.worker.main import run_worker
@@ -187,7 +187,7 @@ async def test_rings_make_a_worker_hear_of_a_cancellation_and_of_a_drain_at_once
             "workspace_dir": tmp_path / "work",
         }
     )
-    life = asyncio.create_task(run_worker(config, lambda _: executor, shutdown))
+    life = asyncio.create_task(run_worker(config, made(executor), shutdown))
     task = await scene.stage.submit()
     stay = await executor.stay()
 

@@ -8,13 +8,14 @@ import pytest
 
 from agentvine.domain.errors import InvalidInput
 from agentvine.domain.evidence import CheckOutcome, Evidence
+from agentvine.domain.tool_policy import CHECK
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
+from agentvine.testing.boxes import boxes_here
 from agentvine.testing.git_repository import GitRepository
-from agentvine.worker.box import DirectBoxes
 from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirror
-from agentvine.worker.toolchain import Toolchain
+from agentvine.worker.settings import SandboxKind
 from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.verify import SetupFailed, Subject, Verifier, changed_paths, failing
 
@@ -56,14 +57,18 @@ class Court:
         )
 
 
-async def court(root: Path, files: Mapping[str, str | bytes], longest: float = 30) -> Court:
+async def court(
+    root: Path,
+    files: Mapping[str, str | bytes],
+    longest: float = 30,
+    sandbox: SandboxKind = SandboxKind.BUBBLEWRAP,
+) -> Court:
     repository = await GitRepository.create(root / "origin", files)
     mirror = Mirror(Git(root / "home"), root / "mirrors", f"file://{repository.path}")
     await mirror.update()
     for name in ("checkouts", "private"):
         (root / name).mkdir()
-    boxes = DirectBoxes(Toolchain.of_this_worker().environment())
-    verifier = Verifier(boxes, BaseResults(root / "base"), SystemClock(), longest=longest)
+    verifier = Verifier(await boxes_here(sandbox), BaseResults(root / "base"), SystemClock(), longest=longest)
     return Court(root, repository, mirror, verifier, await repository.head())
 
 
@@ -80,7 +85,7 @@ async def test_a_feature_with_its_test(tmp_path: Path) -> None:
     assert (evidence.tests_before.passed, evidence.tests_after.passed) == (1, 2)
     assert (evidence.files_changed, evidence.lines_added, evidence.lines_removed) == (2, 3, 1)
     assert {command.where for command in evidence.commands} == {"base", "result"}
-    assert evidence.sandbox == "none"
+    assert evidence.sandbox.startswith("bubblewrap")
 
 
 async def test_the_result_is_judged_by_the_base_s_command(tmp_path: Path) -> None:
@@ -185,7 +190,7 @@ async def test_a_refactoring_cannot_bring_its_own_judges(tmp_path: Path) -> None
     c = await court(tmp_path, {**judged, "code_.py": judged["code.py"], "tests/test_f.py": tests})
     changed = {"code_.py": "def f():\n    return 2\n", "tests/test_f.py": tests.replace("== 1", "== 2")}
     evidence = await c.judge(TaskType.REFACTOR, changed)
-    assert [check.name for check in failing(evidence)] == ["the base's own tests pass on the result"]
+    assert [check.name for check in failing(evidence)] == ["the base's own tests pass on the result", CHECK]
 
 
 async def test_a_link_in_the_base_leads_no_write_astray(tmp_path: Path) -> None:
@@ -204,10 +209,12 @@ async def test_a_link_in_the_base_leads_no_write_astray(tmp_path: Path) -> None:
 
 async def test_what_is_known_of_a_base_is_used_again(tmp_path: Path) -> None:
     counter = tmp_path / "count"
-    c = await court(tmp_path, {**BASE, "conftest.py": f"open({str(counter)!r}, 'a').write('x')\n"})
+    counts = {**BASE, "conftest.py": f"open({str(counter)!r}, 'a').write('x')\n"}
+    c = await court(tmp_path, counts, sandbox=SandboxKind.NONE)  # from a sandbox nobody could count
     await c.verifier.know_base(c.subject(TaskType.FEATURE, c.base))
     assert counter.read_text() == "x"
     evidence = await c.judge(TaskType.FEATURE, {"test_b.py": "def test_b():\n    pass\n"})
     assert evidence.passed, why(evidence)
     assert counter.read_text() == "xx"
+    assert evidence.sandbox.startswith("none")
     assert evidence.checks[0].outcome is CheckOutcome.PASSED

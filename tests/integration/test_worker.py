@@ -21,7 +21,7 @@ from agentvine.domain.worker import WorkerStatus
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.shutdown import Shutdown
 from agentvine.testing.eventually import eventually
-from agentvine.testing.stage import PuppetExecutor, Stage, stage
+from agentvine.testing.stage import PuppetExecutor, Stage, made, stage
 from agentvine.wire.messages import NewRequest
 from agentvine.worker.conclusion import Failed, Parked
 from agentvine.worker.main import EXIT_OK, EXIT_REFUSED, run_worker
@@ -50,7 +50,7 @@ class RunningWorker:
         self.executor = PuppetExecutor()
         self.shutdown = Shutdown()
         self.clock = ShiftedClock()
-        self.task = asyncio.create_task(run_worker(config, lambda _: self.executor, self.shutdown, self.clock))
+        self.task = asyncio.create_task(run_worker(config, made(self.executor), self.shutdown, self.clock))
 
     async def exit_code(self, within: float = 10.0) -> int:
         async with asyncio.timeout(within):
@@ -172,8 +172,7 @@ async def test_a_lost_lease_stops_the_execution_and_nothing_is_said(tmp_path: Pa
     async with stage(tmp_path, **SHORT) as here, working(here, tmp_path) as worker:
         task = await here.submit()
         stay = await worker.executor.stay()
-        async with APIClient(here.proxy.url, here.worker_key) as api:
-            await HTTPControlPlane(api).deregister(worker.id)
+        await HTTPControlPlane(here.desk._api).deregister(worker.id)  # as an admin may
         await eventually(lambda: stay.cancelled)
         with pytest.raises(LeaseLost):
             stay.progress.ensure_held()

@@ -25,6 +25,7 @@ from pathlib import Path
 from agentvine.kit.doorbell import pause
 from agentvine.kit.process import spawn
 from agentvine.kit.shutdown import Shutdown, on_signals
+from agentvine.testing.stage import made
 from agentvine.worker.main import run_worker
 from agentvine.worker.settings import WorkerConfig
 
@@ -54,7 +55,8 @@ class Stubborn(Scribe):
 async def main():
     shutdown = Shutdown()
     with on_signals(shutdown):
-        return await run_worker(WorkerConfig.load(dict(os.environ)), lambda _: globals()[sys.argv[2]](), shutdown)
+        executor = globals()[sys.argv[2]]()
+        return await run_worker(WorkerConfig.load(dict(os.environ)), made(executor), shutdown)
 
 sys.exit(asyncio.run(main()))
 """

@@ -25,6 +25,7 @@ NEVER_AGAIN = {
     "branch_moved",
     "denied",
     "budget_exceeded",
+    "limit_exceeded",
     "verification_failed",
     "no_changes",
     "result_refused",

@@ -4,17 +4,17 @@ import pytest
 
 from agentvine.domain.retry import FailureReason
 from agentvine.worker.agent.base import Watchdog
-from agentvine.worker.agent.metering import StreamMeter, price_of
+from agentvine.worker.agent.metering import StreamMeter
 from agentvine.worker.agent.watchdog import Pulse
 from agentvine.worker.delivery import own_branch
 
 
 def test_the_last_word_on_an_answer_counts() -> None:
     meter = StreamMeter()
-    meter.count("m1", "claude-sonnet-5", {"input_tokens": 100, "output_tokens": 1}, main=True)
-    meter.count("m1", "claude-sonnet-5", {"input_tokens": 100, "output_tokens": 50}, main=True)
-    meter.count("m2", "claude-sonnet-5", {"output_tokens": True, "cache_read_input_tokens": None}, main=True)
-    meter.count("m3", "claude-haiku-5", {"cache_creation_input_tokens": 8}, main=False)
+    meter.count("m1", "claude-sonnet-4-6", {"input_tokens": 100, "output_tokens": 1}, main=True)
+    meter.count("m1", "claude-sonnet-4-6", {"input_tokens": 100, "output_tokens": 50}, main=True)
+    meter.count("m2", "claude-sonnet-4-6", {"output_tokens": True, "cache_read_input_tokens": None}, main=True)
+    meter.count("m3", "claude-haiku-4-5", {"cache_creation_input_tokens": 8}, main=False)
     total = meter.total()
     assert (total.input_tokens, total.output_tokens, total.cache_write_tokens) == (100, 50, 8)
     assert total.turns == 2
@@ -22,8 +22,12 @@ def test_the_last_word_on_an_answer_counts() -> None:
 
 
 def test_an_unknown_model_is_taken_for_the_dearest() -> None:
-    assert price_of("something-new") == price_of("claude-opus-9")
-    assert price_of("claude-haiku-4").output < price_of("claude-sonnet-4").output < price_of("x").output
+    def cost(model: str) -> float:
+        meter = StreamMeter()
+        meter.count("m", model, {"output_tokens": 1000}, main=True)
+        return meter.total().cost_usd
+
+    assert cost("something-new") == cost("") >= cost("claude-opus-4-1") > cost("claude-haiku-4-5")
 
 
 class Time:

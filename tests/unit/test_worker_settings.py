@@ -45,7 +45,10 @@ def test_slots_are_those_of_the_type_unless_told_otherwise(type: TaskType) -> No
 
 def test_the_server_is_told_the_tools_of_the_profile_unless_others_are_named() -> None:
     assert WorkerConfig.load(GOOD).told_the_server.tools == PROFILES[TaskType.BUGFIX].tools
-    assert WorkerConfig.load({**GOOD, "TOOLS": "one"}).told_the_server.tools == ("one",)
+    narrowed = WorkerConfig.load({**GOOD, "TOOLS": "test_write"})
+    assert narrowed.told_the_server.tools == ("test_write",)
+    with pytest.raises(ConfigurationError, match="there is no tool 'one'; the tools are code_write, "):
+        WorkerConfig.load({**GOOD, "TOOLS": "test_write,one"})
 
 
 @pytest.mark.parametrize("text", ["python,fastapi", " python , fastapi,", '["python", "fastapi"]'])

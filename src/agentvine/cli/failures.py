@@ -22,6 +22,7 @@ OPTIONS = {
     "queue": "--queue",
     "priority": "--priority",
     "needs": "--needs",
+    "hosts": "--host",
     "specializations": "--specialization",
     "budget/usd": "--budget-usd",
     "budget/turns": "--max-turns",

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from agentvine import __version__
-from agentvine.cli import events, inbox, keys, logs, queue, submit, tasks, wait, workers
+from agentvine.cli import audit, credentials, events, inbox, keys, logs, policy, queue, submit, tasks, wait, workers
 from agentvine.cli.command import epilog
 
 TASKS, PEOPLE, FLEET, START = "Tasks", "What workers ask", "The fleet", "To start something"
@@ -37,7 +37,10 @@ _COMMANDS = {
     PEOPLE: (inbox.inbox, inbox.approve, inbox.deny, inbox.answer),
     FLEET: (workers.workers, workers.drain, queue.queue, events.events),
 }
-_KEY_COMMANDS = (keys.create, keys.list_keys, keys.revoke)
+_CREDENTIAL_COMMANDS = (credentials.add, credentials.list_credentials, credentials.remove)
+_KEY_COMMANDS = (keys.create, keys.list_keys, keys.rotate, keys.revoke)
+_AUDIT_COMMANDS = (audit.list_audit, audit.verify)
+_POLICY_COMMANDS = (policy.check, policy.test)
 
 
 class _Formatter(Protocol):
@@ -108,10 +111,23 @@ def _assembled() -> typer.Typer:
     for panel, commands in _COMMANDS.items():
         for command in commands:
             command.add_to(main, panel)
-    key_app = group("keys", keys.list_keys.examples, "API keys: make, list and revoke them.")
+    key_app = group("keys", keys.list_keys.examples, "API keys: make, list, rotate and revoke them.")
     for command in _KEY_COMMANDS:
         command.add_to(key_app)
     main.add_typer(key_app, rich_help_panel=FLEET)
+    audit_app = group("audit", audit.verify.examples, "The audit log: list it, verify it.")
+    for command in _AUDIT_COMMANDS:
+        command.add_to(audit_app)
+    main.add_typer(audit_app, rich_help_panel=FLEET)
+    policy_app = group("policy", policy.check.examples, "The rules that settle what workers ask: check them, try them.")
+    for command in _POLICY_COMMANDS:
+        command.add_to(policy_app)
+    main.add_typer(policy_app, rich_help_panel=PEOPLE)
+    examples = credentials.add.examples
+    credential_app = group("credentials", examples, "Git credentials of this host's workers: stored encrypted.")
+    for command in _CREDENTIAL_COMMANDS:
+        command.add_to(credential_app)
+    main.add_typer(credential_app, rich_help_panel=FLEET)
     return main
 
 

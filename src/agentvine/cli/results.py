@@ -59,11 +59,15 @@ def print_evidence(screen: Screen, evidence: Evidence) -> None:
     if rows:
         screen.table(columns, rows)
     _commands(screen, evidence)
+    _egress(screen, evidence)
     for finding in evidence.findings:
         screen.say((f"{finding.severity} ", "bold"), f"{finding.file}:{finding.line}  {finding.title}")
         screen.show(block(finding.why, indent=2))
         if finding.fix:
             screen.show(block(f"fix: {finding.fix}", indent=2))
+    for call in evidence.refused_calls:
+        what = f"{call.tool} {call.subject}".rstrip()
+        screen.say(("refused       ", "yellow"), f"{what}  by {call.rule}, {several(call.count, 'time')}")
     for gap in evidence.not_checked:
         screen.say(("not checked   ", "yellow"), gap)
 
@@ -88,6 +92,18 @@ def _commands(screen: Screen, evidence: Evidence) -> None:
     columns = [Column("RAN ON"), Column("COMMAND", flexible=True), Column("EXIT", "right"), Column("TOOK", "right")]
     rows = [
         (each.where, " ".join(each.argv), _exit(each.exit_code), duration(each.seconds)) for each in evidence.commands
+    ]
+    screen.table(columns, rows)
+
+
+def _egress(screen: Screen, evidence: Evidence) -> None:
+    """What was reached outside of the sandbox, and what was refused."""
+    if not evidence.egress:
+        return
+    columns = [Column("EGRESS"), Column("TO", flexible=True), Column("TIMES", "right"), Column("WHY", flexible=True)]
+    rows = [
+        (line(("allowed", "") if each.allowed else ("refused", "red")), each.target, str(each.count), each.reason)
+        for each in evidence.egress
     ]
     screen.table(columns, rows)
 

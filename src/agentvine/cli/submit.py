@@ -53,6 +53,12 @@ BudgetUsd = Annotated[
 MaxTurns = Annotated[
     int | None, typer.Option("--max-turns", metavar="NUMBER", help="The most turns of one Claude Code run.")
 ]
+Host = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host", metavar="HOST:PORT", help="What its sandbox may reach, if its worker offers it; repeatable."
+    ),
+]
 File = Annotated[
     Path | None, typer.Option("--file", "-f", metavar="FILE", help="A TOML file with the task, or a list of [[task]].")
 ]
@@ -87,6 +93,7 @@ async def submit(
     specialization: Specialization = None,
     budget_usd: BudgetUsd = None,
     max_turns: MaxTurns = None,
+    host: Host = None,
     file: File = None,
     idempotency_key: IdempotencyKey = None,
     wait: Wait = False,
@@ -112,6 +119,7 @@ async def submit(
         "needs": needs,
         "specializations": specialization,
         "budget": budget,
+        "hosts": host,
     }
     given = {name: value for name, value in fields.items() if value is not None and value != [] and value != {}}
     wishes = _wishes(file, given)

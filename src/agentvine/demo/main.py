@@ -47,6 +47,8 @@ class Stage:
     keep: Path | None = None
     """A directory, empty or not there yet, in which everything stays."""
     real: bool = False
+    sandbox: str | None = None
+    """What confines the agents, if it is not the default."""
 
 
 class _Context(Model):
@@ -67,7 +69,7 @@ async def demo(stage: Stage, show: Show) -> Ledger:
         remote = await make_remote(where, Git(stage.environment.get("PATH", "/usr/bin:/bin"), _home(where)))
         model = {} if stage.real else await stack.enter_async_context(_scripted_model())
         show.say("starting server, broker and six workers")
-        context = await stack.enter_async_context(_up(where, {**stage.environment, **model}))
+        context = await stack.enter_async_context(_up(where, stage, model))
         api = await stack.enter_async_context(APIClient(context.url, context.key))
         desk = HTTPFrontDesk(api)
         ledger = Ledger(remote, await desk.submit_all(_tasks(remote)), began)
@@ -126,12 +128,13 @@ async def _scripted_model() -> AsyncIterator[dict[str, str]]:
 
 
 @asynccontextmanager
-async def _up(where: Path, environment: Mapping[str, str]) -> AsyncIterator[_Context]:
+async def _up(where: Path, stage: Stage, model: Mapping[str, str]) -> AsyncIterator[_Context]:
     context = where / "context.json"
     workers = ",".join(f"{kind}=1" for kind in TaskType)
     argv = [sys.executable, "-m", "agentvine", "up", "--data", str(where / "data"), "--port", "0", "--workers", workers]
     log = where / "up.log"
-    variables = {**environment, "AGENTVINE_CONTEXT": str(context)}
+    argv += ["--sandbox", stage.sandbox] if stage.sandbox else []
+    variables = {**stage.environment, **model, "AGENTVINE_CONTEXT": str(context)}
     running = await spawn(argv, cwd=where, env=variables, output=log, grace=_UP_GRACE, guarded=True)
     try:
         async with asyncio.timeout(_LONGEST_START):

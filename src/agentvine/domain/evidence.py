@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agentvine.domain.base import Line, Model, Moment, Text
+from agentvine.domain.base import Line, Model, Moment, Note, Text
 from agentvine.domain.execution import Count, Seconds, Usage
 from agentvine.domain.ids import ExecutionId, TaskId
 from agentvine.domain.repository import Sha
@@ -64,6 +64,36 @@ class Finding(Model):
     fix: Text = ""
 
 
+class Contact(Model):
+    """An attempt to reach something outside the sandbox, or several alike."""
+
+    at: Moment | None = None
+    """When, of a single one."""
+    way: Line
+    """proxy, or model: the gateway to the model."""
+    target: Line
+    """host:port for the proxy, method and path for the model; as asked for, control characters escaped."""
+    allowed: bool
+    reason: Note = ""
+    """Why it was refused, or why an allowed one failed."""
+    count: Count = 1
+    bytes_out: Count = 0
+    bytes_in: Count = 0
+
+
+class RefusedCall(Model):
+    """A tool call of the agent that was not carried out, or several alike."""
+
+    tool: Line
+    subject: Note = ""
+    """What it was about: the command, or the file."""
+    rule: Line
+    """Which rule refused it."""
+    reason: Note = ""
+    """What the agent was told."""
+    count: Count = 1
+
+
 class Evidence(Model):
     """The record that goes with a delivery, or with its refusal."""
 
@@ -86,6 +116,10 @@ class Evidence(Model):
     repairs: Count = 0
     sandbox: Line = "none"
     """How the agent and the repository's commands were confined."""
+    egress: Annotated[tuple[Contact, ...], Field(max_length=200)] = ()
+    """What was reached outside, or tried to, by the agent and by the repository's commands; at most 200 kinds."""
+    refused_calls: Annotated[tuple[RefusedCall, ...], Field(max_length=200)] = ()
+    """What the agent wanted to do and was not let, at most 200 kinds."""
     not_checked: tuple[str, ...] = ()
     """What a reader might think was checked, and was not."""
 

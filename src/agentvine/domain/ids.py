@@ -1,6 +1,7 @@
 """Identifiers: a prefix that says what it names, then 26 characters that sort by time (the ULID layout: 48 bits of
 milliseconds, 80 random bits, Crockford base 32, here in lower case; https://github.com/ulid/spec)."""
 
+import hashlib
 import secrets
 from datetime import datetime
 from typing import Annotated
@@ -22,7 +23,18 @@ KeyId = Annotated[str, StringConstraints(pattern=rf"^key_{_BODY}$")]
 def new_id(prefix: str, now: datetime) -> str:
     """A new id such as `tsk_01k…`, ordered by `now` (to the millisecond) among ids of its prefix."""
     number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
-    return f"{prefix}_" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -5, -5))
+    return f"{prefix}_{_letters(number, 26)}"
+
+
+def derived_id(prefix: str, of: str, digest: str) -> str:
+    """The id of something that exists once for each pair of `of`, an id, and `digest`, hexadecimal; as old as `of`."""
+    time = of.partition("_")[2][:10]
+    number = int.from_bytes(hashlib.sha256(f"{of} {digest}".encode()).digest()[:10])
+    return f"{prefix}_{time}{_letters(number, 16)}"
+
+
+def _letters(number: int, count: int) -> str:
+    return "".join(_ALPHABET[(number >> 5 * place) & 31] for place in reversed(range(count)))
 
 
 def short(identifier: str) -> str:

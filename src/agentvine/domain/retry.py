@@ -35,6 +35,7 @@ class FailureReason(StrEnum):
     AGENT_NO_RESULT = "agent_no_result"
     AGENT_ERROR = "agent_error"
     TIMEOUT = "timeout"
+    LIMIT_EXCEEDED = "limit_exceeded"
     # The model said no.
     MODEL_OVERLOADED = "model_overloaded"
     MODEL_RATE_LIMITED = "model_rate_limited"
@@ -105,6 +106,7 @@ RETRY_RULES: Mapping[FailureReason, RetryRule] = MappingProxyType(
         _REASON.AGENT_NO_RESULT: _AGAIN,
         _REASON.AGENT_ERROR: _AGAIN,
         _REASON.TIMEOUT: _AGAIN,
+        _REASON.LIMIT_EXCEEDED: _NEVER,
         _REASON.MODEL_OVERLOADED: _NOT_ITS_FAULT,
         _REASON.MODEL_RATE_LIMITED: RetryRule(retry=True, counts=False, first_delay=60.0, most_delay=3600.0),
         _REASON.MODEL_AUTH_FAILED: RetryRule(retry=True, counts=False, first_delay=30.0),

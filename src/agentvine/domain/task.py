@@ -15,6 +15,9 @@ QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
 Specialization = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+#-]{0,49}$")]
 QUEUES: tuple[QueueName, ...] = ("high_priority", "default", "low_priority")
 """The queues, in the order in which a worker serves them unless it is told another."""
+Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\[\]:-]{1,255}:[0-9]{1,5}$")]
+"""`host:port`; an IPv6 address stands in brackets."""
+Hosts = Annotated[tuple[Host, ...], Field(max_length=20)]
 
 
 class TaskStatus(StrEnum):
@@ -60,6 +63,8 @@ class NewTask(Strict):
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
     """The hard limit of one execution; None: the worker's `task_timeout`."""
+    hosts: Hosts = ()
+    """What its sandbox shall be able to reach, of that which the worker offers; a package index for instance."""
 
     @model_validator(mode="after")
     def _known_queue(self) -> Self:

@@ -1,6 +1,6 @@
 """A server to test against: all its parts but HTTP, with a clock that stands still."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Protocol
 
 from agentvine.domain.key import Role, Scope
 from agentvine.server.bells import Bells
+from agentvine.server.controller import PolicyInForce
 from agentvine.server.front_desk import FrontDeskService
 from agentvine.server.keyring import KeyRing
 from agentvine.server.reaper import Reaper
@@ -43,6 +44,10 @@ class Site(Protocol):
         """The worker's side, with a new key of this scope."""
         ...
 
+    async def worker_planes(self, number: int) -> Sequence[ControlPlane]:
+        """The worker's side so many times, all with the same new key."""
+        ...
+
     async def front_desk(self, scope: Scope = ADMIN) -> FrontDesk:
         """The people's side, with a new key of this scope."""
         ...
@@ -64,6 +69,7 @@ class InProcessSite:
     control: ControlPlaneService
     desk: FrontDeskService
     reaper: Reaper
+    policy: PolicyInForce
 
     async def secret(self, scope: Scope) -> str:
         """The secret of a new key."""
@@ -72,6 +78,10 @@ class InProcessSite:
 
     async def worker_plane(self, scope: Scope = WORKER) -> ControlPlane:
         return self.control.acting_as(await self.keyring.identify(await self.secret(scope)))
+
+    async def worker_planes(self, number: int) -> Sequence[ControlPlane]:
+        key = await self.keyring.identify(await self.secret(WORKER))
+        return [self.control.acting_as(key) for _ in range(number)]
 
     async def front_desk(self, scope: Scope = ADMIN) -> FrontDesk:
         return self.desk.acting_as(await self.keyring.identify(await self.secret(scope)))
@@ -87,7 +97,7 @@ class InProcessSite:
 
 @asynccontextmanager
 async def in_process_site(
-    url: str, folder: Path, terms: Terms = Terms(), clock: ManualClock | None = None
+    url: str, folder: Path, terms: Terms = Terms(), clock: ManualClock | None = None, policy: Path | None = None
 ) -> AsyncIterator[InProcessSite]:
     """A server on the database at `url`, which was migrated, with artifacts in `folder`. No loop of it runs."""
     clock = clock or ManualClock()
@@ -95,6 +105,7 @@ async def in_process_site(
     try:
         bells = Bells()
         keyring = KeyRing(database, clock)
+        in_force = PolicyInForce(policy)
         control = ControlPlaneService(
             database=database,
             clock=clock,
@@ -102,10 +113,10 @@ async def in_process_site(
             terms=terms,
             artifacts=ArtifactFolder(folder / "artifacts"),
             random=Random(7),  # jitter, the same each time
+            policy=in_force,
         )
-        site = InProcessSite(
-            clock, terms, database, bells, keyring, control, FrontDeskService(control, keyring), Reaper(control)
-        )
+        desk = FrontDeskService(control, keyring)
+        site = InProcessSite(clock, terms, database, bells, keyring, control, desk, Reaper(control), in_force)
         await site.reaper.sweep()
         yield site
     finally:

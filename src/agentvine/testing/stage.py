@@ -19,7 +19,8 @@ from agentvine.server.settings import ServerSettings
 from agentvine.testing.eventually import eventually
 from agentvine.testing.proxy import Proxy
 from agentvine.wire.messages import Claimed, NewKey
-from agentvine.worker.conclusion import Conclusion, Delivered, Progress
+from agentvine.worker.conclusion import Conclusion, Delivered, Executor, Progress
+from agentvine.worker.main import ExecutorFactory, Surroundings
 
 DELIVERED = Delivered(Delivery(kind="push", branch="main", new_sha="a" * 40), "all done")
 _numbers = itertools.count(1)
@@ -67,6 +68,15 @@ class PuppetExecutor:
         """The execution that began as number `number`, as soon as it has begun."""
         await eventually(lambda: len(self.stays) > number)
         return self.stays[number]
+
+
+def made(executor: Executor) -> ExecutorFactory:
+    """For `run_worker`: this executor, whatever surrounds it."""
+
+    async def make(_: Surroundings) -> Executor:
+        return executor
+
+    return make
 
 
 class Stage:

@@ -1,15 +1,15 @@
-"""Where the repository's own code runs: one box for each folder that is worked in.
-
-The sandbox plugs in here. Until a worker has one, `DirectBoxes` runs everything on the machine itself and says so.
-"""
+"""Where the repository's own code runs: one box for each folder that is worked in, made by the worker's sandbox."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Protocol
 
-from agentvine.kit.process import Completed, ProcessNotFound, ProcessTimeout, run
+from agentvine.kit.process import Completed, ProcessNotFound, ProcessTimeout
+from agentvine.worker.access import Access
+from agentvine.worker.checkout import Checkout
+from agentvine.worker.sandbox.base import Box, BoxSpec, Sandbox, Upstream
+from agentvine.worker.sandbox.limits import Limits
 from agentvine.worker.workspace import BoxRunner
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
@@ -19,51 +19,72 @@ NOT_FOUND = 127
 """Exit codes as timeout(1) and the shell have them."""
 
 
-class Boxes(Protocol):
-    """Opens boxes."""
+@dataclass(frozen=True, slots=True)
+class OpenBox:
+    """Implements `BoxRunner`: runs commands in `inner`, with the tool chain's environment."""
+
+    inner: Box
+    environment: Mapping[str, str]
+    online: bool = True
+
+    @property
+    def offline(self) -> "OpenBox":
+        """The same box, for commands that have no business outside."""
+        return replace(self, online=False)
+
+    async def __call__(self, argv: Sequence[str], *, cwd: Path, timeout: float) -> Completed:
+        """As in `Box.run`."""
+        return await self.inner.run(
+            argv, cwd=cwd, timeout=timeout, env=self.environment, network=self.online, output_limit=OUTPUT_LIMIT
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """Opens boxes. `environment` is what commands need to find their tools; `limits` hold for each box."""
+
+    sandbox: Sandbox
+    environment: Mapping[str, str]
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def confinement(self) -> str:
         """How what runs in them is confined, in one line, for the evidence."""
-        ...
-
-    def box(self, folder: Path, private: Path) -> AbstractAsyncContextManager[BoxRunner]:
-        """A box for `folder`. `private` is a directory of the execution's own, outside every workspace.
-
-        Leaving the box ends everything that ran in it. Raises OSError if it cannot be made.
-        """
-        ...
-
-
-class DirectBoxes:
-    """No confinement: commands run as this user, with an environment built from `environment` alone."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = dict(environment)
-
-    @property
-    def confinement(self) -> str:
-        return "none"
+        return self.sandbox.confinement
 
     @asynccontextmanager
-    async def box(self, folder: Path, private: Path) -> AsyncIterator[BoxRunner]:
-        """As in `Boxes`; HOME and TMPDIR are empty and go with it."""
-        with TemporaryDirectory(prefix="box-", dir=private, ignore_cleanup_errors=True) as home:
-            yield _DirectBox(folder, {**self._environment, "HOME": home, "TMPDIR": home})
+    async def box(
+        self,
+        checkout: Checkout,
+        private: Path,
+        access: Access,
+        *,
+        wished: Sequence[str] = (),
+        upstream: Upstream | None = None,
+    ) -> AsyncIterator[OpenBox]:
+        """A box for `checkout`. `private` is a directory of the execution's own, outside every checkout.
 
-
-class _DirectBox:
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self._folder = folder
-        self._environment = environment
-
-    async def __call__(self, argv: Sequence[str], *, cwd: Path, timeout: float) -> Completed:
-        cwd.relative_to(self._folder)
-        return await run(argv, cwd=cwd, env=self._environment, timeout=timeout, output_limit=OUTPUT_LIMIT, guarded=True)
+        `wished` are the hosts that the repository asks for; with `upstream` what is launched inside has a model.
+        Leaving the box ends everything that ran in it. Raises OSError if it cannot be made.
+        """
+        spec = BoxSpec(
+            workspace=checkout.path,
+            private=private,
+            limits=self.limits,
+            readable=checkout.borrowed,
+            hosts=access.hosts(wished),
+            upstream=upstream,
+            record=access.journal.note,
+        )
+        async with self.sandbox.box(spec) as inner:
+            yield OpenBox(inner, self.environment)
 
 
 async def attempt(box: BoxRunner, argv: Sequence[str], *, cwd: Path, timeout: float) -> Completed:
-    """Run a command of the repository's. That it takes too long or cannot be started is a result: an exit code."""
+    """Run a command of the repository's. That it takes too long or cannot be started is a result: an exit code.
+
+    Raises LimitExceeded.
+    """
     try:
         return await box(argv, cwd=cwd, timeout=timeout)
     except ProcessTimeout as late:

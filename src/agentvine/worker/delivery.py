@@ -11,7 +11,7 @@ from agentvine.domain.execution import Delivery
 from agentvine.domain.ids import short
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.retry import Failure, FailureReason
-from agentvine.kit.logs import logger
+from agentvine.kit.logs import logger, redact
 from agentvine.wire.messages import Claimed, DeliveryIntent
 from agentvine.worker import git
 from agentvine.worker.conclusion import Delivered, Failed, Progress
@@ -195,8 +195,8 @@ class Deliverer:
             repository=self._claimed.order.repository,
             branch=delivery.branch,
             target=self._claimed.order.branch,
-            title=asked.title,
-            text=f"{result.summary}\n\n{evidence_in_words(result.evidence)}",
+            title=redact(asked.title),
+            text=redact(f"{result.summary}\n\n{evidence_in_words(result.evidence)}"),
             head_sha=delivery.new_sha,
         )
         self._progress.ensure_held()

@@ -7,8 +7,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.diagnosis import Diagnosis, Verdict, version_of
 from agentvine.kit.process import ProcessError, run
+from agentvine.worker.confinement import WITHOUT, sandbox_here
+from agentvine.worker.sandbox.host import SandboxUnavailable
+from agentvine.worker.settings import SandboxKind, SandboxSettings
+from agentvine.worker.toolchain import Toolchain
 
 OLDEST_GIT = (2, 38)
 """The first with `safe.bareRepository` (git-config(1)), which the worker sets for every command."""
@@ -21,6 +26,7 @@ async def examine(environment: Mapping[str, str], workspace_dir: Path) -> list[D
     return [
         await _git(environment),
         await _claude(environment),
+        *await _sandbox(environment),
         await asyncio.to_thread(_workspace, workspace_dir),
         _model(environment),
         _pytest(),
@@ -59,6 +65,21 @@ async def _claude(environment: Mapping[str, str]) -> Diagnosis:
     return Diagnosis("Claude Code", Verdict.OK, said)
 
 
+async def _sandbox(environment: Mapping[str, str]) -> list[Diagnosis]:
+    """Make a box and run something in it."""
+    try:
+        wanted = SandboxSettings.load(environment)
+        sandbox = await sandbox_here(wanted, Toolchain.of_this_worker(environment.get("TOOL_PATH")))
+    except ConfigurationError as error:
+        return [Diagnosis("sandbox", Verdict.MISSING, mistake, WITHOUT) for mistake in error.mistakes]
+    except SandboxUnavailable as unavailable:
+        return [Diagnosis("sandbox", Verdict.MISSING, one.what, one.mend) for one in unavailable.problems]
+    verdict, mend = Verdict.OK, ""
+    if wanted.sandbox is SandboxKind.NONE:
+        verdict, mend = Verdict.WARNING, "take SANDBOX=none out of the environment"
+    return [Diagnosis("sandbox", verdict, sandbox.confinement, mend)]
+
+
 def _workspace(directory: Path) -> Diagnosis:
     place = next(one for one in (directory, *directory.parents) if one.exists())
     free = shutil.disk_usage(place).free / 1e9
@@ -73,7 +94,7 @@ def _workspace(directory: Path) -> Diagnosis:
 
 
 def _model(environment: Mapping[str, str]) -> Diagnosis:
-    if environment.get("ANTHROPIC_API_KEY"):
+    if environment.get("ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_API_KEY_FILE"):
         return Diagnosis(
             "model", Verdict.OK, environment.get("ANTHROPIC_BASE_URL", "the default address") + ", with a key"
         )

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from agentvine.domain.errors import InvalidInput
 from agentvine.domain.execution import Phase
@@ -11,30 +12,37 @@ from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.request import RequestKind
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
+from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import logger
 from agentvine.wire.messages import Claimed, NewRequest
-from agentvine.worker.agent.claude import ClaudeCode
+from agentvine.worker.access import Access
+from agentvine.worker.agent.boxed import claude_in
 from agentvine.worker.agent.sessions import recording
 from agentvine.worker.beside import beside
-from agentvine.worker.box import DirectBoxes
+from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Conclusion, Failed, Parked, Progress
+from agentvine.worker.confinement import WITHOUT, sandbox_here
 from agentvine.worker.delivery import Deliverer, Verified
 from agentvine.worker.forge.none import NoForge
 from agentvine.worker.git import Git
 from agentvine.worker.git_errors import RepositoryProblem
-from agentvine.worker.handover import Fresh, GoOn, Ready, handed_over
+from agentvine.worker.handover import Fresh, Ready, Start, handed_over
 from agentvine.worker.job import Job, Workshop
 from agentvine.worker.main import Surroundings
 from agentvine.worker.mirror import Mirrors
 from agentvine.worker.place import place_of, sweep
 from agentvine.worker.publisher import Publisher
+from agentvine.worker.sandbox.host import SandboxUnavailable
+from agentvine.worker.sandbox.limits import LimitExceeded
+from agentvine.worker.sensitive_file import read_sensitive
+from agentvine.worker.settings import WorkerConfig
 from agentvine.worker.spares import Spares
-from agentvine.worker.storing import Shelf
+from agentvine.worker.storing import EGRESS, Shelf
 from agentvine.worker.toolchain import Toolchain
 from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.telling import evidence_in_words
 from agentvine.worker.verification.verify import Verifier
-from agentvine.worker.work import Work, prepare
+from agentvine.worker.work import Work, boxed, prepare, set_up
 
 _log = logger("executor")
 
@@ -50,15 +58,24 @@ class TaskExecutor:
         """As in `Executor`. Whatever an order, its repository or its agent does wrong becomes a `Failed`."""
         try:
             async with self._opened(claimed, progress) as job:
-                return await self._carry_out(job)
-        except RepositoryProblem as problem:
-            return _failed(problem.reason, str(problem))
-        except InvalidInput as mistake:  # the repository's .agentvine.toml
-            return _failed(FailureReason.SETUP_FAILED, mistake.message)
+                conclusion = await self._concluded(job)
+                if attempts := job.access.journal.lines():
+                    await job.shelf.keep(EGRESS, attempts)
+                return conclusion
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             return _failed(FailureReason.DISK_FULL, f"{self._shop.root}: {error.strerror}; free some space there")
+
+    async def _concluded(self, job: Job) -> Conclusion:
+        try:
+            return await self._carry_out(job)
+        except RepositoryProblem as problem:
+            return _failed(problem.reason, str(problem))
+        except InvalidInput as mistake:  # the repository's .agentvine.toml
+            return _failed(FailureReason.SETUP_FAILED, mistake.message)
+        except LimitExceeded as exceeded:
+            return _failed(FailureReason.LIMIT_EXCEEDED, f"{exceeded}; the worker's settings say how much is allowed")
 
     async def _carry_out(self, job: Job) -> Conclusion:
         """The whole story."""
@@ -73,13 +90,15 @@ class TaskExecutor:
             await job.shelf.store(start.stored.with_evidence(mine))
             return await self._deliver(job, start.result, approved=start.approved)
         result = await self._work(job, start)
-        return result if isinstance(result, Failed) else await self._deliver(job, result)
+        return await self._deliver(job, result) if isinstance(result, Verified) else result
 
-    async def _work(self, job: Job, start: Fresh | GoOn) -> Verified | Failed:
-        base = start.base if isinstance(start, GoOn) else await job.mirror.resolve(job.claimed.order.branch)
+    async def _work(self, job: Job, start: Start) -> Verified | Failed | Parked:
+        base = await job.mirror.resolve(job.claimed.order.branch) if isinstance(start, Fresh) else start.base
         bench = await prepare(job, start, base)
         secrets = [job.shop.model.api_key] if job.shop.model.api_key else []
         async with AsyncExitStack() as stack:
+            box = await stack.enter_async_context(boxed(job, bench))
+            await set_up(bench, box)
             await stack.enter_async_context(beside("making a spare", job.shop.spares.refill(job.mirror, base)))
             if job.task.type is not TaskType.REVIEW:
                 ahead = job.shop.verifier.know_base(job.subject(base, base))
@@ -87,7 +106,7 @@ class TaskExecutor:
             shelf = job.shelf
             told = recording(shelf.plane, shelf.execution_id, shelf.token, secrets)
             transcript = await stack.enter_async_context(told)
-            return await Work(job, bench, transcript).until_done(start)
+            return await Work(job, bench, box, transcript).until_done(start)
 
     async def _deliver(self, job: Job, result: Verified, *, approved: bool = False) -> Conclusion:
         """Let the result leave, or ask whether it may."""
@@ -126,40 +145,55 @@ class TaskExecutor:
         shelf = Shelf(progress.plane, lease.execution_id, lease.token)
         async with place_of(places, lease.execution_id, keep=shop.keep_places) as place:
             publisher = Publisher(shop.git, place.results, mirror)
-            yield Job(shop, claimed, progress, place, mirror, publisher, shelf)
+            access = Access(shop.offer, claimed.task.asked.hosts)
+            yield Job(shop, claimed, progress, place, mirror, publisher, shelf, access)
 
 
-def make_executor(around: Surroundings) -> TaskExecutor:
-    """The executor of a worker that was configured."""
+async def make_executor(around: Surroundings) -> TaskExecutor:
+    """The executor of a worker that was configured. Raises ConfigurationError if no sandbox can be made here."""
     config, clock = around.config, around.clock
     root = config.workspace_dir
-    git = Git(root / "home")
+    git = Git(root / "home", credentials=config.credentials)
     toolchain = Toolchain.of_this_worker(config.tool_path)
-    boxes = DirectBoxes(toolchain.environment())
+    boxes = await _boxes(config, toolchain)
     verifier = Verifier(
         boxes,
         BaseResults(root / "base-results"),
         clock,
-        surroundings=toolchain.path,
+        surroundings=f"{toolchain.path} {config.sandbox}",
         longest=config.test_timeout,
     )
     shop = Workshop(
         root=root,
-        agent=ClaudeCode(clock=clock),
+        agent_in=partial(claude_in, clock=clock),
         git=git,
         mirrors=Mirrors(git, root / "mirrors"),
         spares=Spares(root / "spares"),
         boxes=boxes,
         verifier=verifier,
         forge=NoForge(),
+        queue=around.queue,
         clock=clock,
         model=config.model_access,
         watchdog=config.watchdog,
         environment=toolchain.environment(),
+        offer=config.offer,
+        tools=config.tools,
+        sensitive=read_sensitive(config.sensitive_rules),
+        request_hold=config.request_hold,
+        request_expiry=config.request_expiry,
         max_repairs=config.max_repairs,
         keep_places=not config.cleanup_workspace,
     )
     return TaskExecutor(shop)
+
+
+async def _boxes(config: WorkerConfig, toolchain: Toolchain) -> Boxes:
+    try:
+        sandbox = await sandbox_here(config, toolchain)
+    except SandboxUnavailable as unavailable:
+        raise ConfigurationError(*(f"SANDBOX: {problem}" for problem in unavailable.problems), WITHOUT) from None
+    return Boxes(sandbox, toolchain.environment(), config.limits)
 
 
 def _failed(reason: FailureReason, detail: str) -> Failed:

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 
+from agentvine.domain.execution import Execution, Outcome
 from agentvine.domain.request import ControllerResponse, RequestKind
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.logs import logger
 from agentvine.wire.messages import Earlier
+from agentvine.worker.checkpoint import CHECKPOINT
 from agentvine.worker.conclusion import Failed
 from agentvine.worker.delivery import Verified
-from agentvine.worker.git_errors import GitFailed
+from agentvine.worker.git_errors import GitFailed, RepositoryProblem
 from agentvine.worker.job import Job
-from agentvine.worker.storing import Result, stored
+from agentvine.worker.storing import Result, artifact, stored
 
 _log = logger("handover")
 
@@ -43,11 +45,26 @@ class GoOn:
     session_id: str | None
 
 
-async def handed_over(job: Job) -> Fresh | Ready | GoOn | Failed:
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """It stopped at a call to wait for an answer: the work goes on at that very call. `head`: the checkpoint."""
+
+    base: str
+    head: str
+    execution_id: str
+    session_id: str
+
+
+Start = Fresh | GoOn | Paused
+
+
+async def handed_over(job: Job) -> Start | Ready | Failed:
     """What to do first. The mirror must be up to date. Raises GitFailed."""
     earlier = job.claimed.earlier
     if earlier is None:
         return Fresh()
+    if _asked_in_the_middle(earlier):
+        return await _paused(job, earlier.execution)
     answer = _answer(earlier)
     result = await stored(job.shelf.plane, earlier.execution.id)
     if answer is not None and answer.verdict != "approved":
@@ -56,6 +73,30 @@ async def handed_over(job: Job) -> Fresh | Ready | GoOn | Failed:
         return Fresh()
     verified = await _made_again(job, result, earlier)
     return Fresh() if verified is None else Ready(verified, result, approved=answer is not None)
+
+
+def _asked_in_the_middle(earlier: Earlier) -> bool:
+    return (
+        earlier.execution.outcome is Outcome.PARKED
+        and earlier.request is not None
+        and earlier.request.kind is RequestKind.CLARIFICATION
+    )
+
+
+async def _paused(job: Job, execution: Execution) -> Paused | Fresh:
+    """Where it stopped; the work begins again if that cannot be had."""
+    base, session = execution.base_sha, execution.session_id
+    if base is None or session is None:
+        return Fresh()
+    head = base
+    try:
+        bundle = await artifact(job.shelf.plane, execution.id, CHECKPOINT)
+        if bundle is not None:
+            head = await job.publisher.admit(bundle, base, job.execution_id)
+    except RepositoryProblem as problem:
+        _log.warning("a checkpoint cannot be used; beginning again", execution_id=execution.id, reason=str(problem))
+        return Fresh()
+    return Paused(base, head, execution.id, session)
 
 
 def _answer(earlier: Earlier) -> ControllerResponse | None:

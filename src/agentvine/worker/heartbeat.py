@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from agentvine.domain.errors import AgentVineError
+from agentvine.domain.errors import AgentVineError, Superseded
 from agentvine.domain.worker import WorkerStatus
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.doorbell import Doorbell, pause
@@ -75,6 +75,7 @@ class Heart:
         interval: float,
         drain: Callable[[], None],
         register: Callable[[], Awaitable[object]],
+        superseded: Callable[[Superseded], None],
     ) -> None:
         self._plane = plane
         self._worker_id = worker_id
@@ -84,6 +85,7 @@ class Heart:
         self._interval = interval
         self._drain = drain
         self._register = register
+        self._superseded = superseded
         self._backoff = Backoff(first=1.0, most=max(interval, 1.0))
 
     async def run(self) -> None:
@@ -93,6 +95,8 @@ class Heart:
             try:
                 await self.beat()
             except AgentVineError as error:
+                if isinstance(error, Superseded):
+                    self._superseded(error)
                 failed += 1
                 _log.warning("no heartbeat got through", attempt=failed, reason=error.message)
                 await pause(self._backoff.delay(failed))

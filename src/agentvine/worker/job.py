@@ -1,17 +1,21 @@
 """One execution's belongings: what it was given, where it works, with what tools."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from agentvine.domain.evidence import Evidence
+from agentvine.domain.sensitive import Sensitive
 from agentvine.domain.task import NewTask
+from agentvine.domain.tool_policy import ToolPolicy, policy_of
 from agentvine.domain.worker_types import PROFILES, WorkerProfile
 from agentvine.kit.clock import Clock
 from agentvine.wire.messages import Claimed
+from agentvine.worker.access import Access, Offer
 from agentvine.worker.agent.base import Agent, ModelAccess, Watchdog
+from agentvine.worker.agent.refusals import Refusals
 from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Progress
 from agentvine.worker.forge.base import Forge
@@ -19,6 +23,8 @@ from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirror, Mirrors
 from agentvine.worker.place import Place
 from agentvine.worker.publisher import Publisher
+from agentvine.worker.queue_client import QueueClient
+from agentvine.worker.sandbox.base import Box
 from agentvine.worker.spares import Spares
 from agentvine.worker.storing import Shelf
 from agentvine.worker.verification.verify import Subject, Verifier
@@ -29,18 +35,28 @@ class Workshop:
     """What all executions of a worker share. `root` is where mirrors, places and results are kept on this host."""
 
     root: Path
-    agent: Agent
+    agent_in: Callable[[Box], Agent]
+    """An agent whose program runs in the box."""
     git: Git
     mirrors: Mirrors
     spares: Spares
     boxes: Boxes
     verifier: Verifier
     forge: Forge
+    queue: QueueClient
     clock: Clock
     model: ModelAccess = field(default_factory=lambda: ModelAccess(None, None))
     watchdog: Watchdog = field(default_factory=Watchdog)
     environment: Mapping[str, str] = field(default_factory=dict)
     """What the agent's commands need to find their tools."""
+    offer: Offer = field(default_factory=Offer)
+    tools: tuple[str, ...] = ()
+    """What takes the place of the tools of the worker's type, if anything does."""
+    sensitive: Sensitive = field(default_factory=Sensitive)
+    request_hold: float = 300.0
+    """Seconds that a slot is held for an answer of the controller."""
+    request_expiry: float = 259_200.0
+    """Seconds after which no answer is waited for any more."""
     max_repairs: int = 2
     keep_places: bool = False
 
@@ -56,6 +72,8 @@ class Job:
     mirror: Mirror
     publisher: Publisher
     shelf: Shelf
+    access: Access
+    refusals: Refusals = field(default_factory=Refusals)
 
     @property
     def task(self) -> NewTask:
@@ -64,6 +82,10 @@ class Job:
     @property
     def profile(self) -> WorkerProfile:
         return PROFILES[self.task.type]
+
+    @property
+    def tools(self) -> ToolPolicy:
+        return policy_of(self.task.type, self.shop.tools)
 
     @property
     def execution_id(self) -> str:
@@ -86,9 +108,13 @@ class Job:
             head=head,
             folder=self.place.checkouts,
             private=self.place.private,
+            access=self.access,
             usage=self.progress.usage,
             repairs=repairs,
             answer=answer,
+            tools=self.tools,
+            sensitive=self.shop.sensitive,
+            refused_calls=self.refusals.calls,
         )
 
     async def verify(self, base: str, head: str) -> Evidence:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from enum import StrEnum
 
-from agentvine.domain.errors import AgentVineError, LeaseLost
+from agentvine.domain.errors import AgentVineError, LeaseLost, Superseded
 from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import Doorbell
 from agentvine.kit.logs import logger
@@ -166,6 +166,10 @@ class LeaseKeeper:
         sent_at = self._clock.elapsed()
         try:
             reply = await self._plane.renew(Renewal(worker_id=self._worker_id, leases=leases))
+        except Superseded:
+            for each in asked.values():
+                each.lose(Loss.LOST)
+            return
         except AgentVineError as error:
             _log.warning("leases could not be renewed", leases=len(leases), reason=error.message)
             return

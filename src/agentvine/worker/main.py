@@ -1,7 +1,7 @@
 """Puts a worker together and runs it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -12,11 +12,12 @@ from agentvine.client.transport import APIClient
 from agentvine.domain.ids import new_id
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.configuration import ConfigurationError
-from agentvine.kit.logs import logger
+from agentvine.kit.logs import HIDDEN, hide, logger
 from agentvine.kit.shutdown import Shutdown
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.worker.conclusion import Executor
 from agentvine.worker.queue_client import QueueClient
+from agentvine.worker.redacting import RedactingPlane, secrets_of
 from agentvine.worker.settings import WorkerConfig
 from agentvine.worker.worker import Refused, Worker
 
@@ -38,19 +39,22 @@ class Surroundings:
     clock: Clock
 
 
-ExecutorFactory = Callable[[Surroundings], Executor]
+ExecutorFactory = Callable[[Surroundings], Awaitable[Executor]]
+"""Raises `ConfigurationError` if executions cannot be done here."""
 
 
 async def run_worker(
     config: WorkerConfig, make_executor: ExecutorFactory, shutdown: Shutdown, clock: Clock | None = None
 ) -> int:
     """Run one worker until `shutdown` says so. Returns its exit code: 0 when it left as it should, 1 when the server
-    refuses it. Raises `ConfigurationError` if its workspace directory cannot be used.
+    refuses it. Raises `ConfigurationError` if its workspace directory or its sandbox cannot be used.
 
     An execution that does not end although it must would keep the process alive; it is then ended by force, and the
     guardians of its processes end them.
     """
     clock = clock or SystemClock()
+    hide(*secrets_of(config))
+    os.umask(0o022)  # a sandbox's own user has to read what it borrows; the directory around it is closed to others
     _make_workspace_dir(config)
     worker_id = config.worker_id or new_id("wrk", clock.now())
     async with AsyncExitStack() as stack:
@@ -59,9 +63,9 @@ async def run_worker(
         if config.redis_url is not None:
             broker = RedisBroker(config.redis_url)
             stack.push_async_callback(broker.close)
-        plane = HTTPControlPlane(api)
+        plane = RedactingPlane(HTTPControlPlane(api), HIDDEN)
         queue = QueueClient(plane, broker, worker_id, clock)
-        executor = make_executor(Surroundings(config, worker_id, plane, queue, clock))
+        executor = await make_executor(Surroundings(config, worker_id, plane, queue, clock))
         worker = Worker(config, worker_id, plane, executor, shutdown, clock, broker)
         try:
             await worker.run()

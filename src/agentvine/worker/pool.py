@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from agentvine.domain.errors import AgentVineError, Conflict, LeaseLost, NotFound, Unavailable
+from agentvine.domain.errors import AgentVineError, Conflict, LeaseLost, NotFound, Superseded, Unavailable
 from agentvine.domain.ids import new_id
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.kit.backoff import Backoff
@@ -55,6 +55,7 @@ class Pool:
         shutdown: Shutdown,
         clock: Clock,
         register: Callable[[], Awaitable[object]],
+        superseded: Callable[[Superseded], None],
     ) -> None:
         self._config = config
         self._worker_id = worker_id
@@ -65,6 +66,7 @@ class Pool:
         self._shutdown = shutdown
         self._clock = clock
         self._register = register
+        self._superseded = superseded
         self._reporter = Reporter(plane, clock)
         self._backoff = Backoff(first=0.5, most=30.0)
         self._bell = Doorbell()
@@ -105,6 +107,9 @@ class Pool:
             asked_at = self._clock.elapsed()
             try:
                 claimed = await self._ask(execution_id)
+            except Superseded as error:
+                self._superseded(error)
+                return None
             except Conflict:  # what was claimed under this id is somebody else's by now
                 return None
             except AgentVineError as error:

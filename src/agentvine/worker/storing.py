@@ -19,6 +19,8 @@ BUNDLE = "bundle"
 DIFF = "diff"
 NOTE = "result.json"
 REPORT = "review.md"
+EGRESS = "egress.jsonl"
+"""Every attempt of an execution to reach something outside of its sandbox."""
 _TRIES = 40
 _Answer = TypeVar("_Answer")
 
@@ -75,6 +77,10 @@ class Shelf:
         report = EvidenceReport(token=self.token, evidence=evidence, head_sha=evidence.head_sha)
         await insist(lambda: self.plane.add_evidence(self.execution_id, report))
 
+    async def keep(self, name: str, content: bytes) -> None:
+        """Keep something that belongs to no result. Raises LeaseLost."""
+        await self._put(name, content)
+
     async def _put(self, name: str, content: bytes) -> None:
         await insist(lambda: self.plane.store_artifact(self.execution_id, self.token, name, content))
 
@@ -86,12 +92,13 @@ async def stored(plane: ControlPlane, execution_id: str) -> Result | None:
         evidence = await insist(lambda: plane.evidence(execution_id))
     except (NotFound, ValueError):
         return None
-    parts = {name: await _artifact(plane, execution_id, name) for name in (BUNDLE, DIFF, REPORT)}
+    parts = {name: await artifact(plane, execution_id, name) for name in (BUNDLE, DIFF, REPORT)}
     diff, report = ((parts[name] or b"").decode("utf-8", "replace") for name in (DIFF, REPORT))
     return Result(note, evidence, parts[BUNDLE], diff, report)
 
 
-async def _artifact(plane: ControlPlane, execution_id: str, name: str) -> bytes | None:
+async def artifact(plane: ControlPlane, execution_id: str, name: str) -> bytes | None:
+    """What an execution stored under `name`; None if it did not."""
     try:
         return await insist(lambda: plane.artifact(execution_id, name))
     except NotFound:

@@ -29,6 +29,12 @@ class Toolchain:
             return cls()
         return cls(f"{Path(sys.executable).parent}:{SYSTEM_PATH}", {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
 
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """What a sandbox has to show of the machine so that programs on the path are found whole."""
+        places = (Path(entry) for entry in self.path.split(":") if entry.startswith("/"))
+        return tuple(place.parent if place.name in {"bin", "sbin"} else place for place in places if _apart(place))
+
     def environment(self) -> dict[str, str]:
         """What a command needs to find its tools, and nothing that it could learn from."""
         return {
@@ -39,3 +45,8 @@ class Toolchain:
             "CI": "true",
             **self.more,
         }
+
+
+def _apart(place: Path) -> bool:
+    """Whether it lies apart from the system, which every sandbox shows anyway."""
+    return place.is_dir() and not place.is_relative_to("/usr") and place.parent != Path("/")

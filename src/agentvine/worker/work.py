@@ -1,6 +1,8 @@
 """The agent at work, and the worker's judgement of what came of it, until that is good enough or hopeless."""
 
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from agentvine.domain.evidence import Check, CheckOutcome, Evidence
@@ -8,19 +10,24 @@ from agentvine.domain.execution import Phase, Usage
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.logs import logger
+from agentvine.wire.messages import NewRequest
 from agentvine.worker.admission import ResultRefused
 from agentvine.worker.agent import prompts
 from agentvine.worker.agent.base import AgentResult, Assignment, Watchdog
 from agentvine.worker.agent.prompts import RepositoryFacts
 from agentvine.worker.agent.sessions import SessionTranscript
 from agentvine.worker.agent.tools import TypeGate
-from agentvine.worker.box import attempt
-from agentvine.worker.conclusion import Failed
+from agentvine.worker.asking import Asking
+from agentvine.worker.box import OpenBox, attempt
+from agentvine.worker.checkpoint import CHECKPOINT, checkpoint, taken_up
+from agentvine.worker.conclusion import Failed, Parked
 from agentvine.worker.delivery import Verified
 from agentvine.worker.files import languages
-from agentvine.worker.handover import Fresh, GoOn
+from agentvine.worker.handover import Fresh, GoOn, Paused, Start
 from agentvine.worker.job import Job
 from agentvine.worker.place import never_commit_leftovers
+from agentvine.worker.sandbox.base import MODEL_URL, Upstream
+from agentvine.worker.sandbox.limits import LimitExceeded
 from agentvine.worker.storing import Note, Result
 from agentvine.worker.verification.commands import Commands
 from agentvine.worker.verification.review import SCHEMA, Review, read_review
@@ -38,10 +45,11 @@ _log = logger("work")
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A workspace that is ready, and what the agent is told of it."""
+    """A workspace that is ready but for the set-up, and what the agent is told of it."""
 
     workspace: Workspace
     base: str
+    commands: Commands
     facts: RepositoryFacts
 
 
@@ -53,19 +61,21 @@ class _Judged:
     refused: bool = False
 
 
-async def prepare(job: Job, start: Fresh | GoOn, base: str) -> Bench:
-    """Make the workspace, set it up, find out what there is to say. Raises RepositoryProblem, InvalidInput."""
+async def prepare(job: Job, start: Start, base: str) -> Bench:
+    """Make the workspace, find out what there is to say of it. Raises RepositoryProblem, InvalidInput."""
     commands = await commands_of(job.mirror, base)
-    going_on = isinstance(start, GoOn) and start.head != base
+    head = base if isinstance(start, Fresh) else start.head
+    going_on = head != base
     workspace = await Workspace.prepare(
         job.publisher.repository if going_on else job.mirror,
-        start.head if isinstance(start, GoOn) else base,
+        head,
         _LOCAL_BRANCH,
         job.place.workspace,
         spares=None if going_on else job.shop.spares,
     )
+    if isinstance(start, Paused) and going_on:
+        await taken_up(job.shop.git, job.publisher.repository, workspace)
     never_commit_leftovers(workspace.path)
-    await _set_up(job, commands, workspace)
     paths = [file.path for file in await job.mirror.list_tree(base)]
     guide = await job.mirror.read_file(base, GUIDE, _LARGEST_GUIDE)
     facts = RepositoryFacts(
@@ -76,33 +86,47 @@ async def prepare(job: Job, start: Fresh | GoOn, base: str) -> Bench:
         test=commands.test.shown() if commands.test else None,
         guide=guide.decode("utf-8", "replace") if guide else None,
     )
-    return Bench(workspace, base, facts)
+    return Bench(workspace, base, commands, facts)
 
 
-async def _set_up(job: Job, commands: Commands, workspace: Workspace) -> None:
-    if commands.setup is None:
+@asynccontextmanager
+async def boxed(job: Job, bench: Bench) -> AsyncIterator[OpenBox]:
+    """The box around a workspace, for the set-up, the agent and what git has to do there, with a model."""
+    model = job.shop.model
+    upstream = Upstream(model.base_url or MODEL_URL, model.api_key, budget_usd=job.budget_left)
+    place, wished = job.place.private, bench.commands.hosts
+    async with job.shop.boxes.box(bench.workspace, place, job.access, wished=wished, upstream=upstream) as box:
+        yield box
+
+
+async def set_up(bench: Bench, box: OpenBox) -> None:
+    """Run the repository's set-up command in the workspace, if there is one. Raises SetupFailed, LimitExceeded."""
+    setup = bench.commands.setup
+    if setup is None:
         return
-    async with job.shop.boxes.box(workspace.path, job.place.private) as box:
-        limit = commands.setup.timeout_seconds
-        done = await attempt(box, commands.setup.argv, cwd=workspace.path, timeout=limit)
+    done = await attempt(box, setup.argv, cwd=bench.workspace.path, timeout=setup.timeout_seconds)
     if done.exit_code != 0:
         said = f"{done.stdout}\n{done.stderr}".strip()[-2000:]
-        raise SetupFailed(f"the set-up `{' '.join(commands.setup.argv)}` ended with {done.exit_code}: {said}")
+        raise SetupFailed(f"the set-up `{' '.join(setup.argv)}` ended with {done.exit_code}: {said}")
 
 
 class Work:
     """The agent's part of one execution."""
 
-    def __init__(self, job: Job, bench: Bench, transcript: SessionTranscript) -> None:
+    def __init__(self, job: Job, bench: Bench, box: OpenBox, transcript: SessionTranscript) -> None:
         self._job = job
         self._bench = bench
+        self._box = box
+        self._agent = job.shop.agent_in(box.inner)
+        self._before = job.progress.usage
         self._transcript = transcript
+        self._gate = self._asking()
         self._session_id = str(uuid.uuid4())
 
-    async def until_done(self, start: Fresh | GoOn) -> Verified | Failed:
-        """Let the agent work and repair until its result is verified and stored.
+    async def until_done(self, start: Start) -> Verified | Failed | Parked:
+        """Let the agent work and repair until its result is verified and stored, or until it has to wait for an answer.
 
-        Raises LeaseLost, RepositoryProblem, InvalidInput.
+        Raises LeaseLost, RepositoryProblem, InvalidInput, LimitExceeded.
         """
         job = self._job
         prompt, resumes = await self._first_words(start)
@@ -111,6 +135,8 @@ class Work:
             result = await self._run_agent(prompt, resumes=resumes)
             if result.failure is not None and result.failure.reason is not FailureReason.AGENT_NO_EXIT:
                 return Failed(result.failure)
+            if result.parked is not None and self._gate.parked is not None:
+                return await self._parked(self._gate.parked)
             await job.progress.report(Phase.VERIFYING)
             judged = await self._judged(result, repairs)
             if judged.evidence.passed:
@@ -126,32 +152,64 @@ class Work:
 
     # ── the agent ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _first_words(self, start: Fresh | GoOn) -> tuple[str, bool]:
+    async def _first_words(self, start: Start) -> tuple[str | None, bool]:
         """What the agent is told first, and whether that goes on with an earlier conversation."""
         job = self._job
+        if isinstance(start, Paused):
+            if await self._transcript.adopt(start.execution_id):
+                self._session_id = start.session_id
+                return None, True
+            return prompts.opening(job.profile, job.task, self._bench.facts), False
         comment = prompts.comments(job.profile, start.comment) if start.comment else ""
         if isinstance(start, GoOn) and start.session_id and await self._transcript.adopt(start.execution_id):
             self._session_id = start.session_id
-            moved = f"Your working directory is now `{self._bench.workspace.path}`; the path from before is gone."
+            seen_at = self._box.inner.seen_at
+            moved = f"Your working directory is `{seen_at}`; a path from before that differs from it is gone."
             return f"{comment}\n{moved}\n", True
         opening = prompts.opening(job.profile, job.task, self._bench.facts)
         return f"{opening}\n{comment}" if comment else opening, False
 
-    async def _run_agent(self, prompt: str, *, resumes: bool) -> AgentResult:
+    async def _run_agent(self, prompt: str | None, *, resumes: bool) -> AgentResult:
         job = self._job
         if job.budget_left <= 0:
             detail = f"the budget of ${job.task.budget.usd:.2f} is used up; raise it and requeue the task"
             return AgentResult(Usage(), failure=Failure(reason=FailureReason.BUDGET_EXCEEDED, detail=detail))
-        before = job.progress.usage
+        before, inner = job.progress.usage, self._box.inner
 
         def meter(usage: Usage) -> None:
-            job.progress.usage = before + usage
+            total = before + usage
+            if (metered := inner.usage) is not None:  # seen from outside, so it counts; turns cannot be seen there
+                total = (self._before + metered).model_copy(update={"turns": total.turns})
+            job.progress.usage = total
 
-        workspace = self._bench.workspace.path
-        gate = TypeGate(job.profile, workspace)
-        return await job.shop.agent.run(self._assignment(prompt, resumes=resumes), gate, self._transcript, meter)
+        result = await self._agent.run(self._assignment(prompt, resumes=resumes), self._gate, self._transcript, meter)
+        if inner.breach is not None:
+            raise LimitExceeded(inner.breach)
+        return result
 
-    def _assignment(self, prompt: str, *, resumes: bool) -> Assignment:
+    def _asking(self) -> Asking:
+        job = self._job
+        gate = TypeGate(
+            job.profile,
+            self._bench.workspace.path,
+            self._box.inner.seen_at,
+            policy=job.tools,
+            sensitive=job.shop.sensitive,
+            repository=job.claimed.order.repository,
+            refusals=job.refusals,
+        )
+        return Asking(gate, job.shop.queue, job.claimed, hold=job.shop.request_hold, expiry=job.shop.request_expiry)
+
+    async def _parked(self, request: NewRequest) -> Parked:
+        """Store all that is needed to go on, anywhere: the slot is free until there is an answer."""
+        bundle = await checkpoint(self._bench.workspace, self._bench.base, self._box.offline)
+        if bundle is not None:
+            await self._job.shelf.keep(CHECKPOINT, bundle)
+        await self._transcript.flush()
+        _log.info("waiting without a slot", execution_id=self._job.execution_id, request_id=request.id)
+        return Parked(request)
+
+    def _assignment(self, prompt: str | None, *, resumes: bool) -> Assignment:
         job = self._job
         limits = job.shop.watchdog
         total = float(job.task.timeout_seconds or limits.total)
@@ -177,9 +235,8 @@ class Work:
     async def _judged(self, result: AgentResult, repairs: int) -> _Judged:
         """Bring the commits out of the workspace, and find out whether they are what was asked for."""
         job, base = self._job, self._bench.base
-        async with job.shop.boxes.box(self._bench.workspace.path, job.place.private) as box:
-            message = f"{job.profile.commit_prefix}: {' '.join(job.task.title.split())}"
-            bundle = await export_bundle(self._bench.workspace, base, message, box)
+        message = f"{job.profile.commit_prefix}: {' '.join(job.task.title.split())}"
+        bundle = await export_bundle(self._bench.workspace, base, message, self._box.offline)
         head = base
         if bundle is not None:
             try:
@@ -203,6 +260,8 @@ class Work:
             usage=job.progress.usage,
             repairs=repairs,
             sandbox=job.shop.boxes.confinement,
+            egress=job.access.journal.contacts,
+            refused_calls=job.refusals.calls,
         )
 
     async def _stored(self, judged: _Judged, result: AgentResult) -> Verified:

@@ -7,7 +7,14 @@ from contextlib import suppress
 
 from agentvine import __version__
 from agentvine.broker.base import Broker
-from agentvine.domain.errors import AgentVineError, Forbidden, InvalidInput, Unauthenticated, UpgradeRequired
+from agentvine.domain.errors import (
+    AgentVineError,
+    Forbidden,
+    InvalidInput,
+    Superseded,
+    Unauthenticated,
+    UpgradeRequired,
+)
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import pause
@@ -18,7 +25,7 @@ from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.messages import Registered, Registration
 from agentvine.worker.conclusion import Executor
 from agentvine.worker.heartbeat import Condition, Heart
-from agentvine.worker.lease import LeaseKeeper
+from agentvine.worker.lease import LeaseKeeper, Loss
 from agentvine.worker.metrics import ResourceMeter
 from agentvine.worker.pool import Pool
 from agentvine.worker.settings import WorkerConfig
@@ -57,8 +64,18 @@ class Worker:
         self._leases = LeaseKeeper(plane, worker_id, clock)
         self._condition = Condition(self._leases, shutdown)
         self._meter = ResourceMeter(clock, config.workspace_dir)
+        self._replaced: Superseded | None = None
         self._pool = Pool(
-            config, worker_id, plane, executor, self._leases, self._condition, shutdown, clock, self._register
+            config,
+            worker_id,
+            plane,
+            executor,
+            self._leases,
+            self._condition,
+            shutdown,
+            clock,
+            self._register,
+            self._superseded,
         )
         self._heart = Heart(
             plane,
@@ -69,10 +86,14 @@ class Worker:
             config.heartbeat_interval,
             drain=shutdown.drain,
             register=self._register,
+            superseded=self._superseded,
         )
 
     async def run(self) -> None:
-        """Register, work until told to leave, leave. Raises `Refused` if the server will not have this worker."""
+        """Register, work until told to leave, leave.
+
+        Raises `Refused` if the server will not have this worker, or another process has become it.
+        """
         if not await self._arrive():
             return
         loops = [asyncio.create_task(self._keep_running(loop)) for loop in self._loops()]
@@ -80,7 +101,18 @@ class Worker:
             await self._pool.run()
         finally:
             await self._end(loops)
-            await self._leave()
+            if self._replaced is None:
+                await self._leave()
+        if self._replaced is not None:
+            raise Refused(self._replaced.message)
+
+    def _superseded(self, error: Superseded) -> None:
+        """Another process is this worker now. What it left us with is lost already; leave without a word."""
+        _log.error("another process has registered as this worker", worker_id=self.id)
+        self._replaced = error
+        for holding in self._leases.held.values():
+            holding.lose(Loss.LOST)
+        self._shutdown.stop()
 
     @property
     def stuck(self) -> int:

@@ -45,8 +45,8 @@ class Assignment:
     """What one run shall do.
 
     `session_id` is a UUID that the worker chose. With `resumes` the conversation of that session goes on; `prompt` is
-    then what is said next. `private` is a directory for this execution alone, outside the workspace: HOME and
-    configuration of the agent live there and go with it.
+    then what is said next, None if it goes on with the call at which it was parked. `private` is a directory for this
+    execution alone, outside the workspace: HOME and configuration of the agent live there and go with it.
     """
 
     execution_id: str
@@ -54,7 +54,7 @@ class Assignment:
     workspace: Path
     private: Path
     session_id: str
-    prompt: str
+    prompt: str | None
     instructions: str
     """Appended to the agent's own system prompt."""
     resumes: bool = False
@@ -80,6 +80,9 @@ class ToolCall:
 class Decision(StrEnum):
     ALLOW = "allow"
     DENY = "deny"
+    PARK = "park"
+    """Stop here, keep everything, and come back to this very call when it is decided. `reason` is told to the agent if
+    it cannot be stopped here, because the call is not alone in its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,10 @@ class Verdict:
 
     decision: Decision
     reason: str = ""
+    answer: str | None = None
+    """What a call that asks the controller is answered."""
+    changed_input: Mapping[str, JsonValue] | None = None
+    """With what input an allowed call is to be made instead; the agent is told."""
 
 
 class ToolGate(Protocol):
@@ -122,6 +129,8 @@ class AgentResult:
     final_text: str = ""
     structured: JsonValue = None
     failure: Failure | None = None
+    parked: ToolCall | None = None
+    """The call at which the run was stopped; a run that resumes without a prompt comes back to it."""
 
 
 class Agent(Protocol):

@@ -1,11 +1,13 @@
-"""Starts the agent in a box."""
+"""The agent in a box."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
+from agentvine.kit.clock import Clock
 from agentvine.worker.agent.base import Assignment
+from agentvine.worker.agent.claude import ClaudeCode, bundled_cli
 from agentvine.worker.agent.launcher import Launch, wrapped
 from agentvine.worker.sandbox.base import Box
 
@@ -32,3 +34,8 @@ class BoxLauncher:
         place = Path(mkdtemp(prefix="launch-", dir=private))
         wrapper, note = wrapped(launched.argv, launched.environment, place)
         return Launch(wrapper, self.box.seen_at, configuration, note)
+
+
+def claude_in(box: Box, *, clock: Clock | None = None, max_retries: int = 5) -> ClaudeCode:
+    """The Claude Code that comes with this package, in `box`."""
+    return ClaudeCode(BoxLauncher(box, bundled_cli()), clock=clock, max_retries=max_retries)

@@ -17,7 +17,7 @@ from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.doorbell import Doorbell
 from agentvine.kit.logs import logger
 from agentvine.worker.agent.base import AgentResult, Assignment, Entry, Meter, ToolGate, Transcript
-from agentvine.worker.agent.launcher import DirectLauncher, Launch, Launcher, agent_environment
+from agentvine.worker.agent.launcher import Launch, Launcher, agent_environment
 from agentvine.worker.agent.watchdog import Pulse
 
 _CLOSE_SECONDS = 15.0
@@ -36,8 +36,8 @@ def bundled_cli() -> Path:
 class ClaudeCode:
     """The `Agent` that is Claude Code. `max_retries`: how often the CLI asks the model again by itself."""
 
-    def __init__(self, launcher: Launcher | None = None, *, clock: Clock | None = None, max_retries: int = 5) -> None:
-        self._launcher = launcher or DirectLauncher(bundled_cli())
+    def __init__(self, launcher: Launcher, *, clock: Clock | None = None, max_retries: int = 5) -> None:
+        self._launcher = launcher
         self._clock = clock or SystemClock()
         self._max_retries = max_retries
 

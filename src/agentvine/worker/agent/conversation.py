@@ -3,9 +3,11 @@
 Imported only where a conversation begins: the SDK is slow to import.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 from claude_agent_sdk import (
@@ -29,6 +31,7 @@ from agentvine.domain.retry import Failure, FailureReason
 from agentvine.kit.clock import Clock
 from agentvine.kit.logs import REDACTED, logger, redact
 from agentvine.worker.agent import outcome
+from agentvine.worker.agent.asking import ASK_TOOL, BUILT_IN, SERVER, Answers, TurnCalls, answered_input
 from agentvine.worker.agent.base import (
     AgentResult,
     Assignment,
@@ -46,7 +49,8 @@ from agentvine.worker.agent.watchdog import Pulse
 
 _READING = ("Task", "Bash", "Read", "Glob", "Grep", "TodoWrite")
 _WRITING = ("Edit", "Write", "NotebookEdit")
-_NEVER = ("WebFetch", "WebSearch", "AskUserQuestion", "EnterPlanMode", "ExitPlanMode", "EnterWorktree", "Workflow")
+_NEVER = ("WebFetch", "WebSearch", "EnterPlanMode", "ExitPlanMode", "EnterWorktree", "Workflow")
+_DEFERRED = "tool_deferred"
 _SYNTHETIC = "<synthetic>"
 """The model's name in an answer that the CLI made up itself, to show an error."""
 _LARGEST_MESSAGE = 64 * 1024 * 1024
@@ -89,12 +93,18 @@ class Conversation:
         self._text: list[str] = []
         self._result: ResultMessage | None = None
         self._error: Exception | None = None
+        self._asked = Answers()
+        self._turn = TurnCalls()
+        self._over = asyncio.Event()
+        self._parked: ToolCall | None = None
         self.trouble: ApiTrouble | None = None
         """The last refusal of the model's side, while nothing else was heard of the model since."""
 
     async def hold(self) -> None:
         """Connect, read and close: all in this coroutine, which has to run in a task of its own."""
-        messages = cast("AsyncGenerator[Message, None]", query(prompt=self._assignment.prompt, options=self._options()))
+        prompt = self._assignment.prompt
+        said = self._nothing() if prompt is None else prompt
+        messages = cast("AsyncGenerator[Message, None]", query(prompt=said, options=self._options()))
         try:
             async with aclosing(messages) as stream:
                 async for message in stream:
@@ -102,6 +112,15 @@ class Conversation:
         except Exception as error:  # noqa: BLE001  the SDK raises bare Exception too; whatever it is becomes an outcome
             self._error = error
             _log.debug("the conversation ended with an error", error=repr(error))
+        finally:
+            self._over.set()
+
+    async def _nothing(self) -> AsyncIterator[dict[str, Any]]:
+        """What is said where a parked call goes on; if the line were closed its tools could not be reached."""
+        await self._over.wait()
+        words: tuple[dict[str, Any], ...] = ()
+        for one in words:
+            yield one
 
     def concluded(self, verdict: Failure | None) -> AgentResult:
         """What it came to. `verdict` is why it was ended from outside, if it was."""
@@ -111,7 +130,8 @@ class Conversation:
         failure = verdict or self._failure()
         if verdict is not None and verdict.reason is FailureReason.AGENT_NO_EXIT:
             failure = self._failure() or verdict
-        return AgentResult(usage, self._final_text(), structured, failure)
+        parked = self._parked if self._result is not None and self._result.stop_reason == _DEFERRED else None
+        return AgentResult(usage, self._final_text(), structured, None if parked else failure, parked)
 
     def _failure(self) -> Failure | None:
         if self._result is not None:
@@ -156,6 +176,7 @@ class Conversation:
                 self._hear_answer(message)
             case ResultMessage():
                 self._result = message
+                self._over.set()
                 self._pulse.finished()
             case RateLimitEvent():
                 self._hear_limit(message)
@@ -177,6 +198,8 @@ class Conversation:
             self._count(message.message_id, message.model, message.usage or {}, message.parent_tool_use_id)
 
     def _count_event(self, event: dict[str, Any], parent: str | None) -> None:
+        if parent is None:
+            self._turn.hear(event)
         if event.get("type") == "message_start":
             start = event.get("message", {})
             self._answers[parent] = (str(start.get("id")), str(start.get("model", "")))
@@ -224,7 +247,8 @@ class Conversation:
             cli_path=self._launch.program,
             cwd=task.workspace,
             env={"CLAUDE_CONFIG_DIR": str(self._launch.configuration)},  # by this the SDK recognises transcripts
-            tools=[*_READING, *(_WRITING if task.profile.changes_files else ())],
+            tools=[*_READING, BUILT_IN, *(_WRITING if task.profile.changes_files else ())],
+            mcp_servers={SERVER: self._asked.server()},
             disallowed_tools=list(_NEVER),
             system_prompt={"type": "preset", "preset": "claude_code", "append": task.instructions},
             model=task.model.model,
@@ -249,9 +273,13 @@ class Conversation:
 
     async def _before_tool(self, call: Any, tool_use_id: str | None, _context: object) -> Any:
         verdict = await self._ask(str(call.get("tool_name")), call.get("tool_input"), tool_use_id)
-        said: dict[str, str] = {"hookEventName": "PreToolUse", "permissionDecision": verdict.decision.value}
+        said: dict[str, object] = {"hookEventName": "PreToolUse", "permissionDecision": verdict.decision.value}
+        if verdict.decision is Decision.PARK:
+            return {"hookSpecificOutput": {**said, "permissionDecision": "defer"}}
         if verdict.reason:
             said["permissionDecisionReason"] = verdict.reason
+        if verdict.changed_input is not None:
+            said["updatedInput"] = dict(verdict.changed_input)
         return {"hookSpecificOutput": said}
 
     async def _may_use(
@@ -259,15 +287,31 @@ class Conversation:
     ) -> PermissionResultAllow | PermissionResultDeny:
         verdict = await self._ask(name, given, context.tool_use_id)
         if verdict.decision is Decision.ALLOW:
-            return PermissionResultAllow()
+            changed = verdict.changed_input
+            return PermissionResultAllow(updated_input=dict(changed) if changed is not None else None)
         return PermissionResultDeny(message=verdict.reason)
 
     async def _ask(self, name: str, given: object, tool_use_id: str | None) -> Verdict:
+        call = ToolCall(tool_use_id or "", name, given if isinstance(given, dict) else {})
         self._pulse.gate(entered=True)
         try:
-            return await self._gate(ToolCall(tool_use_id or "", name, given if isinstance(given, dict) else {}))
+            verdict = await self._gate(call)
+            if verdict.decision is Decision.PARK:
+                return await self._stopped_at(call, verdict)
         finally:
             self._pulse.gate(entered=False)
+        if verdict.answer is not None and call.name == ASK_TOOL:
+            self._asked.put(call.input, verdict.answer)
+        elif verdict.answer is not None:
+            return replace(verdict, changed_input=answered_input(call.input, verdict.answer))
+        return verdict
+
+    async def _stopped_at(self, call: ToolCall, verdict: Verdict) -> Verdict:
+        """Of several calls in one turn all but one would be lost; then the agent is told to make this one alone."""
+        if not await self._turn.alone(call.id):
+            return Verdict(Decision.DENY, verdict.reason)
+        self._parked = call
+        return verdict
 
 
 class _Mirror:

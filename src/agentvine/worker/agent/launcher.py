@@ -13,7 +13,6 @@ from typing import Protocol
 
 from agentvine.kit import guardian
 from agentvine.kit.doorbell import pause
-from agentvine.kit.process import guarded_argv
 from agentvine.worker.agent import launch as launch_script
 from agentvine.worker.agent.base import Assignment
 
@@ -77,11 +76,11 @@ class Launcher(Protocol):
 def agent_environment(assignment: Assignment, *, max_retries: int) -> dict[str, str]:
     """The whole environment of the agent, and so of every command that it runs.
 
-    What the assignment adds cannot change what is set here for the model, the configuration or privacy.
+    What the assignment adds cannot change what is set here for configuration and privacy. The model's address and key
+    are no part of it: the box knows where its model is.
     """
     private = assignment.private
     longest = max(min(_LONGEST_COMMAND, assignment.watchdog.idle - 30), _SHORTEST_COMMAND)
-    model = assignment.model
     return {
         "PATH": DEFAULT_PATH,
         "LANG": "C.UTF-8",
@@ -105,25 +104,7 @@ def agent_environment(assignment: Assignment, *, max_retries: int) -> dict[str, 
         "BASH_DEFAULT_TIMEOUT_MS": str(int(min(120.0, longest) * 1000)),
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_EDITOR": "true",
-        **({"ANTHROPIC_BASE_URL": model.base_url} if model.base_url else {}),
-        **({"ANTHROPIC_API_KEY": model.api_key} if model.api_key else {}),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class DirectLauncher:
-    """Starts the agent on this machine as this user, beneath a guardian: nothing of it outlives the worker."""
-
-    program: Path
-    grace: float = 2.0
-
-    def prepare(self, assignment: Assignment, environment: Mapping[str, str]) -> Launch:
-        private = assignment.private
-        for name in ("home", "tmp", "claude", "launch"):
-            (private / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        command = guarded_argv([str(self.program)], grace=self.grace)
-        wrapper, note = wrapped(command, environment, private / "launch")
-        return Launch(wrapper, assignment.workspace, private / "claude", note)
 
 
 def wrapped(command: Sequence[str], environment: Mapping[str, str], place: Path) -> tuple[Path, Path]:

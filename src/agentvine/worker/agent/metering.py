@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentvine.domain.execution import Usage
+from agentvine.worker.sandbox.metering import Tokens, list_prices
 
 _FIELDS = {
     "input_tokens": "input_tokens",
@@ -15,33 +16,6 @@ _FIELDS = {
     "cache_read_input_tokens": "cache_read_tokens",
     "cache_creation_input_tokens": "cache_write_tokens",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """Dollars for a million tokens."""
-
-    input: float
-    output: float
-
-    def of(self, tokens: Mapping[str, int]) -> float:
-        """The price of `tokens`: reading a cache is a tenth of input, writing it five quarters."""
-        weighted = (
-            tokens.get("input_tokens", 0) * self.input
-            + tokens.get("cache_write_tokens", 0) * self.input * 1.25
-            + tokens.get("cache_read_tokens", 0) * self.input * 0.1
-            + tokens.get("output_tokens", 0) * self.output
-        )
-        return weighted / 1_000_000
-
-
-_PRICES = {"haiku": Price(1, 5), "sonnet": Price(3, 15)}
-_DEAREST = Price(5, 25)
-"""What an unknown model is taken to cost. List prices as published in 2025; an estimate, never an invoice."""
-
-
-def price_of(model: str) -> Price:
-    return next((price for family, price in _PRICES.items() if family in model), _DEAREST)
 
 
 @dataclass(slots=True)
@@ -71,5 +45,15 @@ class StreamMeter:
     def total(self) -> Usage:
         """All of it so far."""
         sums = {name: sum(answer.get(name, 0) for answer in self._answers.values()) for name in _FIELDS.values()}
-        cost = sum(price_of(self._models[answer]).of(tokens) for answer, tokens in self._answers.items())
+        cost = sum(_cost(self._models[answer], tokens) for answer, tokens in self._answers.items())
         return Usage(**sums, turns=self.turns, cost_usd=cost)
+
+
+def _cost(model: str, known: Mapping[str, int]) -> float:
+    tokens = Tokens(
+        input=known.get("input_tokens", 0),
+        output=known.get("output_tokens", 0),
+        cache_read=known.get("cache_read_tokens", 0),
+        cache_write_5m=known.get("cache_write_tokens", 0),
+    )
+    return list_prices().cost(model, tokens)

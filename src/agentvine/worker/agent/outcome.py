@@ -32,6 +32,8 @@ class ApiTrouble:
         """What follows from it."""
         if self.status is None or self.status >= 500:
             return _R.MODEL_OVERLOADED
+        if self.status == 402:  # what the gateway answers when the order's money is spent
+            return _R.BUDGET_EXCEEDED
         if self.status == 429:
             return _R.MODEL_RATE_LIMITED
         return _R.MODEL_AUTH_FAILED if self.status in {401, 403} else _R.AGENT_ERROR

@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-
-from pydantic import JsonValue
 
 from agentvine.domain.errors import AgentVineError, LeaseLost, NotFound, Unavailable
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.doorbell import Doorbell, pause
-from agentvine.kit.logs import REDACTED, logger, redact
+from agentvine.kit.logs import logger, redact
+from agentvine.kit.redaction import Redactor, mapped
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.messages import LARGEST_BODY, TranscriptBatch
 from agentvine.worker.agent.base import Entry
@@ -42,7 +41,7 @@ class SessionTranscript:
         self._plane = plane
         self._execution_id = execution_id
         self._token = token
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._redactor = Redactor(secrets)
         self._kept: list[Entry] = []
         self._kept_bytes = 0
         self._waiting: list[tuple[Entry, int]] = []
@@ -118,13 +117,13 @@ class SessionTranscript:
         self._sent.clear()
 
     def _clean(self, entry: Entry) -> Entry:
-        cleaned = _mapped(entry, self._redacted)
+        cleaned = mapped(entry, self._redacted)
         return cleaned if isinstance(cleaned, dict) else {}
 
     def _redacted(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
-        return redact(text).encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text
+        # A text may be cut anywhere: by a limit on a tool's output, or between two messages.
+        clean = redact(self._redactor.piece(text))
+        return clean.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate is no text
 
     async def send_all(self) -> None:
         """Send whatever comes, for as long as the order is ours."""
@@ -200,15 +199,5 @@ def _shortened(entry: Entry) -> Entry:
         rest = len(text) - _LONGEST_STRING
         return text if rest <= 0 else f"{text[:_LONGEST_STRING]}… [{rest} characters left out]"
 
-    shortened = _mapped(entry, cut)
+    shortened = mapped(entry, cut)
     return shortened if isinstance(shortened, dict) else {}
-
-
-def _mapped(value: JsonValue, change: Callable[[str], str]) -> JsonValue:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_mapped(one, change) for one in value]
-    if isinstance(value, dict):
-        return {change(name): _mapped(one, change) for name, one in value.items()}
-    return value

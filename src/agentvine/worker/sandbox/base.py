@@ -40,16 +40,24 @@ class EgressRecord:
     bytes_in: int = 0
 
 
+MODEL_URL = "https://api.anthropic.com"
+"""The Messages API of Anthropic, and Claude Code's default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """The model behind the gateway. The key never goes inside."""
 
-    base_url: str = "https://api.anthropic.com"
+    base_url: str = MODEL_URL
     api_key: str | None = field(default=None, repr=False)
     budget_usd: float = 5.0
     """What all runs in the box may spend together."""
     server_tools: bool = False
     """True: let the model's side fetch from the internet (web search and the like) on the agent's behalf."""
+
+
+OWN_VARIABLES = frozenset({"HOME", "TMPDIR", "CLAUDE_CODE_TMPDIR", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"})
+"""What a box sets for the agent itself, whatever `Box.launch` is given."""
 
 
 def ignore_record(record: EgressRecord) -> None:
@@ -108,18 +116,13 @@ class Box(Protocol):
     """One execution's place to run things. No process outlives a `run`, a `launch` or the box."""
 
     @property
-    def confinement(self) -> str:
-        """How what runs here is confined, in one line, for the evidence."""
-        ...
-
-    @property
     def breach(self) -> Breach | None:
         """The limit that was gone over, for which what ran here was ended; look at it when a launched process ends."""
         ...
 
     @property
-    def usage(self) -> Usage:
-        """What the gateway has metered so far; nothing if there is none."""
+    def usage(self) -> Usage | None:
+        """What the gateway has metered so far; None if there is no gateway."""
         ...
 
     @property
@@ -163,6 +166,11 @@ class Box(Protocol):
 
 class Sandbox(Protocol):
     """Opens boxes on this host."""
+
+    @property
+    def confinement(self) -> str:
+        """How what runs in its boxes is confined, in one line, for the evidence."""
+        ...
 
     def box(self, spec: BoxSpec) -> AbstractAsyncContextManager[Box]:
         """A box for one execution. Raises OSError if it cannot be made."""

@@ -18,7 +18,7 @@ from agentvine.kit import process
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.process import Completed, ProcessNotFound, ProcessTimeout, guarded_argv
 from agentvine.worker.sandbox import launcher, profile
-from agentvine.worker.sandbox.base import Box, BoxSpec, Launch
+from agentvine.worker.sandbox.base import OWN_VARIABLES, Box, BoxSpec, Launch
 from agentvine.worker.sandbox.cgroup import ControlGroups, Group
 from agentvine.worker.sandbox.egress import Proxy
 from agentvine.worker.sandbox.host import (
@@ -41,7 +41,6 @@ from agentvine.worker.sandbox.session import Session
 from agentvine.worker.sandbox.targets import AllowList
 from agentvine.worker.sandbox.watch import Watch
 
-_THE_BOXS_OWN = frozenset({"HOME", "TMPDIR", "CLAUDE_CODE_TMPDIR", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"})
 _CHECK_SECONDS = 30.0
 
 
@@ -81,6 +80,12 @@ class Bubblewrap:
         except ValueError as error:
             raise SandboxUnavailable([Problem(str(error), "install it in a directory of its own")]) from error
         return cls(program, system, program_text, ControlGroups.of_this_process(), users or Users())
+
+    @property
+    def confinement(self) -> str:
+        """As in `Sandbox`."""
+        who = "an ordinary user of the box's own" if os.geteuid() == 0 else "the worker's user"
+        return f"bubblewrap with system call filter, as {who}; {self.enforcement()}"
 
     async def check(self) -> list[Problem]:
         """Try it out. Empty if boxes work here; else what is wrong, and what to change."""
@@ -148,13 +153,8 @@ class _Box:
         return self._breach
 
     @property
-    def confinement(self) -> str:
-        who = "the worker's user" if self._user is None else f"user {self._user}"
-        return f"bubblewrap with system call filter, as {who}; {self._host.enforcement()}"
-
-    @property
-    def usage(self) -> Usage:
-        return self._gateway.usage if self._gateway is not None else Usage()
+    def usage(self) -> Usage | None:
+        return self._gateway.usage if self._gateway is not None else None
 
     @property
     def seen_at(self) -> Path:
@@ -202,7 +202,7 @@ class _Box:
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, kept: Mapping[Path, str] | None = None
     ) -> Launch:
         """As in `Box`."""
-        told = {name: value for name, value in (env or {}).items() if name not in _THE_BOXS_OWN}
+        told = {name: value for name, value in (env or {}).items() if name not in OWN_VARIABLES}
         room = self._room(told, kept or {}, proxy=True, model=self._gateway is not None)
         session = self._session(argv, room, profile.WORKSPACE)
         return _Launch(tuple(guarded_argv(session.argv)), session, self)

@@ -140,6 +140,7 @@ _ADVICE = (
         "in a container, start it with: --security-opt systempaths=unconfined",
     ),
     (r"pivot_root", "pivot_root is forbidden here", "in a container, allow pivot_root in its seccomp profile"),
+    (r"set hostname", "sethostname is forbidden here", "in a container, allow sethostname in its seccomp profile"),
     (
         r"front: \[Errno (1|22)\]",
         "this root may not become another user",
@@ -174,7 +175,7 @@ def _namespaces(program: Path) -> str:
         rule = f"abi <abi/4.0>, profile agentvine-bwrap {program} flags=(unconfined) {{ userns, }}"
         return f"let AppArmor allow it: write '{rule}' to /etc/apparmor.d/agentvine-bwrap, then apparmor_parser -r it"
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        calls = "clone unshare mount umount2 pivot_root"
+        calls = "clone unshare mount umount2 pivot_root sethostname"
         return (
             f"start the container with a seccomp profile that allows {calls}, "
             "and with --security-opt systempaths=unconfined"

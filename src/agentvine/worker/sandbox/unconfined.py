@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from agentvine.domain.execution import Usage
 from agentvine.kit import process
 from agentvine.kit.process import Completed, guarded_argv
-from agentvine.worker.sandbox.base import Box, BoxSpec, Launch
+from agentvine.worker.sandbox.base import OWN_VARIABLES, Box, BoxSpec, Launch
 from agentvine.worker.sandbox.limits import Breach
 
 CONFINEMENT = "none: commands ran as the worker's own user"
@@ -28,6 +28,8 @@ class _Launch:
 class Unconfined:
     """Implements `Sandbox`. `path` is the PATH of what runs."""
 
+    confinement = CONFINEMENT
+
     def __init__(self, path: str = _PATH) -> None:
         self._path = path
 
@@ -39,8 +41,7 @@ class Unconfined:
 
 
 class _Open:
-    confinement = CONFINEMENT
-    usage = Usage()
+    usage: Usage | None = None
     breach: Breach | None = None
 
     def __init__(self, spec: BoxSpec, path: str, home: Path) -> None:
@@ -77,4 +78,5 @@ class _Open:
         model = {} if upstream is None else {"ANTHROPIC_BASE_URL": upstream.base_url}
         if upstream is not None and upstream.api_key:
             model["ANTHROPIC_API_KEY"] = upstream.api_key
-        return _Launch(guarded_argv(argv), {**(env or {}), **self._environment, **model})
+        told = {name: value for name, value in (env or {}).items() if name not in OWN_VARIABLES}
+        return _Launch(guarded_argv(argv), {**self._environment, **told, **model})

@@ -8,6 +8,9 @@ timeout_seconds = 900
 command = ["python3", "-m", "pytest", "-q"]
 junit = "build/junit.xml"             # where the command writes JUnit XML, if it does; `{junit}` in the command
 timeout_seconds = 1800                # instead names a file outside the checkout
+
+[sandbox]
+hosts = ["packages.example.org:443"]  # what set-up and tests have to reach; open only if the worker offers it
 """
 
 import tomllib
@@ -17,6 +20,7 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 
 from agentvine.domain.base import Strict
 from agentvine.domain.errors import InvalidInput
+from agentvine.domain.task import Hosts
 
 NAME = ".agentvine.toml"
 JUNIT_PLACEHOLDER = "{junit}"
@@ -62,7 +66,14 @@ class Test(_Command):
         return self
 
 
+class Sandbox(Strict):
+    """What the sandbox shall let through."""
+
+    hosts: Hosts = ()
+
+
 class AgentvineToml(Strict):
+    sandbox: Sandbox = Sandbox()
     setup: Setup | None = None
     test: Test | None = None
 
@@ -73,7 +84,7 @@ def parse(content: bytes) -> AgentvineToml:
         raise InvalidInput(f"{NAME} on the base branch is larger than {_LARGEST} bytes")
     try:
         table = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput(f"{NAME} on the base branch is no TOML: {error}") from error
     try:
         return AgentvineToml.model_validate(table)

@@ -73,10 +73,11 @@ class TestCommand:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """`test` None: nothing was found that runs tests."""
+    """`test` None: nothing was found that runs tests. `hosts` are those that they want to reach."""
 
     setup: SetupCommand | None = None
     test: TestCommand | None = None
+    hosts: tuple[str, ...] = ()
 
 
 def wanted(paths: Collection[str]) -> tuple[str, ...]:
@@ -94,7 +95,7 @@ def detect(paths: Collection[str], contents: Mapping[str, bytes], said: Agentvin
     if said is None:
         return found
     setup = SetupCommand(said.setup.command, said.setup.timeout_seconds, NAME) if said.setup else found.setup
-    return Commands(setup, _as_said(said.test) if said.test else found.test)
+    return Commands(setup, _as_said(said.test) if said.test else found.test, said.sandbox.hosts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Evidence in words, for people: in approval requests, pull requests and reports."""
 
-from agentvine.domain.evidence import CheckOutcome, Evidence, Finding, TestSummary
+from agentvine.domain.evidence import CheckOutcome, Evidence, Finding, RefusedCall, TestSummary
+from agentvine.kit.logs import redact
 
 _SIGN = {
     CheckOutcome.PASSED: "passed",
@@ -10,6 +11,7 @@ _SIGN = {
 }
 _ORDER = ("critical", "high", "medium", "low", "info")
 _MOST_CHARACTERS = 60_000
+_MOST_REFUSED = 20
 
 
 def evidence_in_words(evidence: Evidence) -> str:
@@ -28,10 +30,12 @@ def evidence_in_words(evidence: Evidence) -> str:
     ]
     if evidence.tests_before is not None or evidence.tests_after is not None:
         lines += ["", f"Tests before: {_counts(evidence.tests_before)}. After: {_counts(evidence.tests_after)}."]
+    if evidence.refused_calls:
+        lines += ["", "Refused to the agent: " + "; ".join(map(_refused, evidence.refused_calls[:_MOST_REFUSED])) + "."]
     if evidence.not_checked:
         lines += ["", "Not checked: " + "; ".join(evidence.not_checked) + "."]
     lines += ["", f"Repairs: {evidence.repairs}. Cost: ${evidence.usage.cost_usd:.2f}. Sandbox: {evidence.sandbox}."]
-    return "\n".join(lines)[:_MOST_CHARACTERS]
+    return redact("\n".join(lines))[:_MOST_CHARACTERS]
 
 
 def review_report(title: str, summary: str, evidence: Evidence) -> str:
@@ -45,12 +49,18 @@ def review_report(title: str, summary: str, evidence: Evidence) -> str:
     parts = [f"# Review: {title}", f"Of {evidence.base_sha[:12]}. Findings: {counts or 'none'}."]
     if summary.strip():
         parts.append(summary.strip())
-    return "\n\n".join([*parts, *map(_finding, findings)]) + "\n"
+    return redact("\n\n".join([*parts, *map(_finding, findings)])) + "\n"
 
 
 def _finding(one: Finding) -> str:
     fix = f"\n\nFix: {one.fix.strip()}" if one.fix.strip() else ""
     return f"## {one.severity}: {one.title}\n\n`{one.file}:{one.line}`\n\n{one.why.strip()}{fix}"
+
+
+def _refused(call: RefusedCall) -> str:
+    times = f", {call.count} times" if call.count > 1 else ""
+    subject = f" `{call.subject.replace('`', chr(39))}`" if call.subject else ""
+    return f"{call.tool}{subject} ({call.rule}{times})"
 
 
 def _counts(summary: TestSummary | None) -> str:

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from agentvine.domain.evidence import Check, CheckOutcome, CommandRecord, Evidence, Finding
+from agentvine.domain.evidence import Check, CheckOutcome, CommandRecord, Evidence, Finding, RefusedCall
 from agentvine.domain.execution import Usage
 from agentvine.domain.retry import FailureReason
+from agentvine.domain.sensitive import Sensitive
+from agentvine.domain.tool_policy import ToolPolicy, policy_of
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import Clock
+from agentvine.worker.access import Access
 from agentvine.worker.bare_repository import BareRepository, Diff
 from agentvine.worker.box import Boxes
 from agentvine.worker.checkout import checkout_clean
@@ -26,6 +29,7 @@ from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.checks import Findings, checks, review_checks
 from agentvine.worker.verification.commands import Commands, SetupCommand, detect, wanted
 from agentvine.worker.verification.overlay import with_files_of
+from agentvine.worker.verification.policy import operation_of, policy_checks
 from agentvine.worker.verification.review import misplaced, read_review
 from agentvine.worker.verification.runs import RunVerdict, TestRun, run_setup, run_tests
 from agentvine.worker.workspace import BoxRunner
@@ -52,10 +56,15 @@ class Subject:
     head: str
     folder: Path
     private: Path
+    access: Access = field(default_factory=Access)
     usage: Usage = field(default_factory=Usage)
     repairs: int = 0
     answer: JsonValue = None
     """The agent's structured answer, of a review."""
+    tools: ToolPolicy | None = None
+    """What the worker may write. None: what its type may."""
+    sensitive: Sensitive = field(default_factory=Sensitive)
+    refused_calls: tuple[RefusedCall, ...] = ()
 
 
 @dataclass(slots=True)
@@ -111,7 +120,7 @@ class Verifier:
     async def verify(self, subject: Subject) -> Evidence:
         """The evidence for `subject`, whether it speaks for it or against it.
 
-        Raises SetupFailed, GitFailed, and InvalidInput for a `.agentvine.toml` that cannot be used.
+        Raises SetupFailed, GitFailed, LimitExceeded, and InvalidInput for a `.agentvine.toml` that cannot be used.
         """
         diff = await subject.commits.diff(subject.base, subject.head)
         if subject.type is TaskType.REVIEW:
@@ -128,7 +137,8 @@ class Verifier:
             crossed = notes.of(await self._crossed(subject, commands, changed), "crossed")
         found = Findings(subject.type, changed, before, after, crossed)
         notes.remarks += _not_checked(subject.type)
-        return self._evidence(subject, diff, checks(found), notes, before, after)
+        done = (*checks(found), *await _kept_to_rules(subject, diff))
+        return self._evidence(subject, diff, done, notes, before, after)
 
     async def _commands(self, subject: Subject, notes: _Notes) -> Commands:
         """The base's commands; where the base has no tests yet, those that the result's files suggest."""
@@ -138,7 +148,7 @@ class Verifier:
         suggested = await commands_of(subject.commits, subject.head, ask=False)
         if suggested.test is not None:
             notes.remarks.append("the base has no tests: they are run as the result's files suggest")
-        return Commands(commands.setup, suggested.test)
+        return Commands(commands.setup, suggested.test, commands.hosts)
 
     async def know_base(self, subject: Subject) -> None:
         """Run the base's tests ahead of need, so that `verify` finds the result. Raises what `verify` raises."""
@@ -175,7 +185,8 @@ class Verifier:
         place = subject.folder / f"{where}-{commit[:12]}"
         checkout = await checkout_clean(subject.commits, commit, place)
         try:
-            async with self._boxes.box(place, subject.private) as box:
+            wished = commands.hosts
+            async with self._boxes.box(checkout, subject.private, subject.access, wished=wished) as box:
                 if commands.setup is not None and (broken := await _set_up(commands.setup, place, where, box)):
                     return broken
                 return await run_tests(commands.test, place, where, box, self._longest)
@@ -222,6 +233,8 @@ class Verifier:
             usage=subject.usage,
             repairs=subject.repairs,
             sandbox=self._boxes.confinement,
+            egress=subject.access.journal.contacts,
+            refused_calls=subject.refused_calls,
             not_checked=tuple(notes.remarks),
         )
 
@@ -233,6 +246,13 @@ async def _set_up(setup: SetupCommand, place: Path, where: str, box: BoxRunner) 
         return None
     why = f"the set-up `{' '.join(setup.argv)}` ended with {record.exit_code}: {record.output_tail[-2000:]}"
     return TestRun(verdict=RunVerdict.BROKEN, why=why, record=record)
+
+
+async def _kept_to_rules(subject: Subject, diff: Diff) -> tuple[Check, ...]:
+    """Whether the result is one that this worker's agent was allowed to make."""
+    operation = await operation_of(subject.commits, subject.base, subject.head, diff, subject.type, subject.url)
+    tools = subject.tools or policy_of(subject.type)
+    return await asyncio.to_thread(policy_checks, operation, tools, subject.sensitive)  # a result may have many files
 
 
 def _not_checked(kind: TaskType) -> list[str]:
