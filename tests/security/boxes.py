@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -57,9 +56,6 @@ class Host:
     facts: dict[str, object]
     sentinel: int
 
-    def environment(self) -> dict[str, str]:
-        return {"FACTS": json.dumps(self.facts)}
-
 
 @contextlib.asynccontextmanager
 async def tempting_host(parent: Path, where: Place) -> AsyncIterator[Host]:
@@ -89,6 +85,8 @@ async def tempting_host(parent: Path, where: Place) -> AsyncIterator[Host]:
                 "abstract": abstract.getsockname()[1:].decode(),
                 "socket": str(path),
                 "marker": "pytest",
+                "processes": 5,
+                "variables": ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "PWD", "LC_CTYPE"],
                 "sentinel": sentinel.pid,
             }
             yield Host(facts, sentinel.pid)
@@ -122,9 +120,14 @@ def _unix(address: str) -> Iterator[socket.socket]:
         yield server
 
 
+def interpreter(*arguments: str) -> list[str]:
+    """The command line of a Python that is seen in boxes too."""
+    return [str(Path(sys.executable).resolve()), *arguments]
+
+
 async def python(box: Box, where: Place, program: str, **more: object) -> Completed:
     """Run a Python program in a box."""
-    argv = [str(Path(sys.executable).resolve()), "-c", program]
+    argv = interpreter("-c", program)
     return await box.run(argv, cwd=where.workspace, timeout=SOON, **more)  # type: ignore[arg-type]
 
 

@@ -4,12 +4,14 @@
 no harm and succeed where there is no box: they are tried there too, to notice a probe that could never succeed.
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import dedent, indent
 
 _FRAME = """
-import ctypes, errno, fcntl, glob, json, os, pathlib, resource, signal, socket, stat, struct, subprocess, sys
-facts = json.loads(os.environ["FACTS"])
+import ctypes, errno, fcntl, glob, json, os, pathlib, resource, signal, socket, stat, struct, subprocess, sys, tempfile
+facts = json.loads(%s)
 libc = ctypes.CDLL(None, use_errno=True)
 
 def call(name, *arguments):
@@ -31,15 +33,64 @@ def survives(action):
     child = subprocess.run([sys.executable, "-c", action], capture_output=True, text=True)
     return child.stdout.strip()
 
-def attempt():
-%s
+def read(pattern):
+    # The content of all files that match; one that goes meanwhile is passed over.
+    for path in glob.glob(pattern):
+        try:
+            with open(path, "rb") as file:
+                yield file.read()
+        except OSError:
+            pass
 
-try:
-    got = attempt()
-except Exception as error:
-    print("HELD", type(error).__name__, error)
-else:
-    print("ESCAPED" if got else "HELD", str(got)[:500])
+def secrets():
+    # Written backwards in this file, so that looking for them does not find it.
+    return [secret[::-1].encode() for secret in facts["backwards"]]
+
+def says(port, text):
+    # What somebody on the box's own loopback answers, until it ends or pauses.
+    with socket.create_connection(("127.0.0.1", port), 2) as out:
+        out.settimeout(3)
+        out.sendall(text)
+        answer = b""
+        try:
+            while len(answer) < 65536 and (part := out.recv(65536)):
+                answer += part
+                out.settimeout(0.05)
+        except (TimeoutError, ConnectionError):
+            pass
+        return answer
+"""
+_MAIN = """
+def made(attempt):
+    try:
+        got = attempt()
+    except OSError as error:
+        return f"HELD {type(error).__name__} {error}"
+    except Exception as error:  # the probe itself is wrong
+        return f"BROKEN {type(error).__name__} {error}"
+    return f"{'ESCAPED' if got else 'HELD'} {got}"
+
+def tried(attempt):
+    # In a process of its own, in a directory of its own.
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(write, 1)
+        os.close(read)
+        os.close(write)
+        os.chdir(tempfile.mkdtemp(dir=os.getcwd(), prefix="place-"))
+        signal.alarm(20)
+        os.write(1, made(attempt)[:500].encode(errors="replace"))
+        os._exit(0)
+    os.close(write)
+    said = b""
+    while part := os.read(read, 65536):
+        said += part
+    os.close(read)
+    _, status = os.waitpid(child, 0)
+    return said.decode() or f"{'HELD' if os.WIFSIGNALED(status) else 'BROKEN'} it ended with {status}"
+
+told = {name: tried(attempt) for name, attempt in ATTEMPTS.items()}
 """
 
 
@@ -51,9 +102,14 @@ class Probe:
     body: str
     bare: bool = False
 
-    @property
-    def program(self) -> str:
-        return _FRAME % indent(dedent(self.body).strip(), "    ")
+
+def assault(probes: Sequence[Probe], facts: Mapping[str, object], end: str = "print(json.dumps(told))") -> str:
+    """A program that makes all attempts, each in a process of its own. `end` says what to do with `told`: by name of
+    the attempt what became of it, in words that begin with HELD or ESCAPED."""
+    functions = [f"def attempt_{n}():\n{indent(dedent(one.body).strip(), '    ')}\n" for n, one in enumerate(probes)]
+    names = ", ".join(f"{one.name!r}: attempt_{n}" for n, one in enumerate(probes))
+    frame = _FRAME % repr(json.dumps(facts))
+    return "\n".join([frame, *functions, f"ATTEMPTS = {{{names}}}", _MAIN, end, ""])
 
 
 FILES = [
@@ -126,7 +182,16 @@ PRIVILEGES = [
     Probe("privileges by a program", "return [l for l in open('/proc/self/status') if l == 'NoNewPrivs:\\t0\\n']"),
     Probe("a higher priority", "os.setpriority(os.PRIO_PROCESS, 0, -10); return True"),
     Probe("real-time scheduling", "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)); return True"),
-    Probe("raised limits", "resource.setrlimit(resource.RLIMIT_NPROC, (10**6, 10**6)); return True"),
+    Probe(
+        "raised limits",
+        """
+        try:
+            resource.setrlimit(resource.RLIMIT_NPROC, (10**6, 10**6))
+        except ValueError:  # what Python makes of EPERM
+            return False
+        return True
+        """,
+    ),
     Probe("changing root", "os.chroot('/tmp'); return True"),
     Probe("mounting", "return call('mount', b'none', b'/tmp', b'tmpfs', 0, None)"),
     Probe("making the root writable", "return call('mount', b'none', b'/', None, 0x20 | 0x1000, None)"),
@@ -182,34 +247,32 @@ KERNEL = [
         "a process that is less confined",
         """
         found = []
-        for path in glob.glob("/proc/[0-9]*/status"):
-            told = dict(line.split(":", 1) for line in open(path).read().splitlines() if ":" in line)
+        for status in read("/proc/[0-9]*/status"):
+            told = dict(line.split(":", 1) for line in status.decode().splitlines() if ":" in line)
             if told["NoNewPrivs"].strip() != "1" or told["Seccomp"].strip() != "2" or int(told["CapEff"], 16):
                 found.append(told["Name"])
         return found
         """,
         bare=True,
     ),
-    Probe("the files that are mapped by the first process", "return open(glob.glob('/proc/1/map_files/*')[0], 'rb')"),
+    Probe(
+        "the files that are mapped by the first process", "return open(glob.glob('/proc/1/map_files/*').pop(0), 'rb')"
+    ),
 ]
 
 PROCESSES = [
     Probe(
         "seeing the host's processes",
         """
-        told = b"".join(open(path, "rb").read() for path in glob.glob("/proc/[0-9]*/cmdline"))
-        return facts["marker"].encode() in told
+        return any(facts["marker"].encode() in told for told in read("/proc/[0-9]*/cmdline"))
         """,
         bare=True,
     ),
-    Probe("more processes than the box has", "return len([n for n in os.listdir('/proc') if n.isdigit()]) > 5"),
     Probe(
-        "secrets in environments",
-        """
-        known = {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "FACTS", "PWD", "LC_CTYPE"}
-        return set(os.environ) - known
-        """,
+        "more processes than the box has",
+        "return len([n for n in os.listdir('/proc') if n.isdigit()]) > facts['processes']",
     ),
+    Probe("variables of the worker's", "return set(os.environ) - set(facts['variables'])"),
     Probe("arguments of bubblewrap", "return b'--ro-' b'bind' in open('/proc/1/cmdline', 'rb').read()"),
     Probe("signals to everybody", "os.kill(facts['sentinel'], 9); return True"),
     Probe("shared memory of the host", "return [l for l in open('/proc/sysvipc/shm')][1:] or os.listdir('/dev/shm')"),
@@ -260,15 +323,3 @@ NETWORK = [
 ]
 
 PROBES = [*FILES, *WRITES, *PRIVILEGES, *KERNEL, *PROCESSES, *NETWORK]
-
-DRIVER = """
-import json, os, pathlib, subprocess, sys
-told = {}
-for number, program in enumerate(sorted(pathlib.Path("probes").iterdir())):
-    place = pathlib.Path(f"place{number}")
-    place.mkdir()
-    done = subprocess.run([sys.executable, program.resolve()], cwd=place, capture_output=True, text=True, timeout=30)
-    told[program.name] = done.stdout or f"exit {done.returncode} {done.stderr}"
-print(json.dumps(told))
-"""
-"""Makes every attempt that lies in `probes`, each in a process and a directory of its own, and tells the outcome."""

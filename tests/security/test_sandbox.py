@@ -10,8 +10,8 @@ import pytest_asyncio
 from agentvine.worker.sandbox.base import Sandbox
 from agentvine.worker.sandbox.bubblewrap import Bubblewrap
 from agentvine.worker.sandbox.unconfined import Unconfined
-from tests.security.boxes import left_of, place, python, tempting_host
-from tests.security.probes import DRIVER, PROBES, Probe
+from tests.security.boxes import SOON, interpreter, left_of, place, tempting_host
+from tests.security.probes import PROBES, Probe, assault
 
 BARE = [probe for probe in PROBES if probe.bare]
 
@@ -23,17 +23,17 @@ def named(probe: Probe) -> str:
 async def _try(sandbox: Sandbox, probes: Sequence[Probe], parent: Path) -> dict[str, str]:
     """Make the attempts in one box. Returns what each of them said, by name."""
     where = place(parent)
-    folder = where.workspace / "probes"
-    folder.mkdir()
-    for number, probe in enumerate(probes):
-        (folder / f"{number:03}").write_text(probe.program)
-    async with tempting_host(parent, where) as host, sandbox.box(where.spec()) as box:
-        done = await python(box, where, DRIVER, env=host.environment())
+    program = where.workspace / "assault.py"
+    async with tempting_host(parent, where) as host:
+        program.write_text(assault(probes, host.facts))
+        async with sandbox.box(where.spec()) as box:
+            done = await box.run(interpreter(program.name), cwd=where.workspace, timeout=SOON)
         assert Path(f"/proc/{host.sentinel}").exists()
     assert not left_of(where)
     assert not list(where.private.iterdir())
-    told = json.loads(done.stdout)
-    return {probe.name: told[f"{number:03}"] for number, probe in enumerate(probes)}
+    assert done.exit_code == 0, done
+    told: dict[str, str] = json.loads(done.stdout)
+    return told
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

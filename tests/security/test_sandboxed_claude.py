@@ -168,6 +168,7 @@ async def test_a_spent_budget_ends_the_run_at_the_next_call(sandbox: Bubblewrap,
         result = await bench.run(bench.assignment(budget_usd=1000.0))
         assert result.failure is not None
         assert "budget" in result.failure.detail
+        assert bench.box.usage is not None
         assert bench.box.usage.cost_usd > 0.5
         refused = [record for record in bench.records if not record.allowed]
         assert refused
