@@ -5,13 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
-SANDBOX_TESTS := $(wildcard tests/security/test_sandbox*.py) tests/security/test_egress.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format sandbox bench clean
+.PHONY: help demo test check format security docker-test bench clean
 
 help: ## list these targets
-	@grep -hE '^[a-z.]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # A virtual environment with the project and its development tools; made anew when the locked versions change.
 .venv: $(STAMP)
@@ -24,10 +23,13 @@ demo: $(STAMP) ## watch six workers deliver six tasks, with the real Claude Code
 	@$(BIN)/agentvine demo
 
 test: $(STAMP) ## all tests that belong to a change (under 12 minutes on two cores)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SANDBOX_TESTS:%=--ignore=%)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-sandbox: $(STAMP) ## tests of the sandbox, which workers do not use yet; they need user namespaces, and some of them root
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(SANDBOX_TESTS)
+security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (part of `make test`)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security
+
+docker-test: $(STAMP) ## build the images and deliver one order through containers; needs root, and installs docker.io
+	@bash scripts/docker_test.sh $(BIN)/python
 
 check: $(STAMP) ## lint, types, layers
 	$(BIN)/ruff format --check .
