@@ -11,13 +11,13 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from bench import claims, latency, workspace
+from bench import claims, latency, sandbox, workspace
 from bench.report import Figure, table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure AgentVine on this machine.")
-    parser.add_argument("what", nargs="*", metavar="WHAT", help="claims, latency, workspace (default: all)")
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="claims, latency, workspace, sandbox (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median counts (default: 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     chosen = parser.parse_args()
@@ -25,6 +25,7 @@ def main() -> None:
         "claims": partial(claims.measure, chosen.rounds),
         "latency": latency.measure,
         "workspace": partial(workspace.measure, chosen.rounds),
+        "sandbox": partial(sandbox.measure, chosen.rounds),
     }
     unknown = set(chosen.what) - set(benches)
     if unknown:

@@ -35,9 +35,10 @@ async def _waits() -> list[float]:
     async with running_site() as site:
         worker = await Connection(site.host, site.port, site.keys.worker).open()
         person = await Connection(site.host, site.port, site.keys.admin).open()
-        await worker.post(
+        _, registered = await worker.post(
             "/api/v1/workers", to_body({"id": "wrk_b", "name": "b", "worker_type": "bugfix", "version": "0.1.0"})
         )
+        worker.carry("X-Worker-Session", json.loads(registered)["session"])
         return [await _wait(worker, person) for _ in range(_TIMES)]
 
 
