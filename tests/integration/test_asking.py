@@ -107,6 +107,33 @@ async def test_nobody_answers_in_time_and_claude_is_told_to_decide(tmp_path: Pat
         assert b"Nobody answered in time" in told(h)
 
 
+async def test_two_questions_at_once_that_nobody_answers_do_not_keep_it_for_ever(tmp_path: Path) -> None:
+    other = ToolCall(name=ASK_TOOL, input={"question": "And down?"})
+    scenario = Scenario(
+        name="asks twice",
+        match=(TITLE,),
+        turns=(
+            turn(write("calc.py", FIXED), write("tests/test_calc.py", REPRODUCING), commit("fix: add")),
+            turn(ASK, other),
+            turn(ASK),
+            turn(other, text="Then the other."),
+            Turn(text="I decided both.", expect=("Nobody answered in time",)),
+        ),
+    )
+    async with house(tmp_path, scenario) as h:
+        await h.submit(TaskType.BUGFIX, TITLE)
+        claimed = await h.claim(TaskType.BUGFIX)
+        brief = TaskExecutor(replace(h.shop, request_hold=0.0, request_expiry=60.0))
+        conclusion, progress = await h.execute(claimed, brief)
+        assert isinstance(conclusion, Parked), conclusion
+        await h.report(claimed, conclusion, progress)
+        await h.site.pass_time(90)
+        again = await h.claim(TaskType.BUGFIX)
+        conclusion, progress = await h.execute(again, brief)
+        assert isinstance(conclusion, Delivered), conclusion
+        assert (await h.report(again, conclusion, progress)).status is OrderStatus.COMPLETED
+
+
 async def test_cancelled_while_it_waits_nothing_goes_on(tmp_path: Path) -> None:
     async with house(tmp_path, asks()) as h:
         task = await h.submit(TaskType.BUGFIX, TITLE)

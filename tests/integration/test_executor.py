@@ -28,7 +28,7 @@ from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire import messages as m
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.front_desk import FrontDesk
-from agentvine.worker.access import Offer
+from agentvine.worker.access import Journal, Offer
 from agentvine.worker.agent.base import ModelAccess, Watchdog
 from agentvine.worker.agent.boxed import claude_in
 from agentvine.worker.conclusion import Conclusion, Delivered, Failed, Parked, Progress
@@ -38,6 +38,7 @@ from agentvine.worker.git import Git
 from agentvine.worker.job import Workshop
 from agentvine.worker.mirror import Mirrors
 from agentvine.worker.queue_client import QueueClient
+from agentvine.worker.sandbox.base import EgressRecord, Way
 from agentvine.worker.sandbox.limits import Limits
 from agentvine.worker.settings import SandboxKind
 from agentvine.worker.spares import Spares
@@ -712,10 +713,11 @@ async def test_an_agent_that_goes_over_a_limit_ends_with_that_reason(tmp_path: P
 
 
 async def test_tests_that_go_over_a_limit_end_it_too(tmp_path: Path) -> None:
-    flood = {**FILES, "tests/test_flood.py": "def test_flood():\n    while True:\n        print('x' * 10_000_000)\n"}
-    async with house(tmp_path, fixes(), files=flood, limits=Limits(scratch_bytes=8 << 20, disk_bytes=64 << 20)) as h:
-        greedy = {"tests/test_flood.py": "def test_flood():\n    open('big', 'wb').write(b'x' * (200 << 20))\n"}
-        await h.push_by_somebody(greedy)
+    flood = (
+        "import signal\n\n\ndef test_flood():\n    open('big', 'wb').write(b'x' * (200 << 20))\n    signal.pause()\n"
+    )
+    files = {**FILES, "tests/test_flood.py": flood}
+    async with house(tmp_path, fixes(), files=files, limits=Limits(disk_bytes=64 << 20)) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong")
         _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Failed), conclusion
@@ -752,3 +754,33 @@ async def test_what_is_refused_and_allowed_outside_is_shown_with_the_evidence(tm
         assert "list" not in said["offered.example:443"]  # it was let through, and there is no such host
         log = await h.plane.artifact(claimed.lease.execution_id, "egress.jsonl")
         assert len(log.splitlines()) == sum(contact.count for contact in evidence.egress)
+
+
+async def test_the_server_knows_what_was_spent_before_the_run_is_over(tmp_path: Path) -> None:
+    """Else a worker that is lost in the middle would take the bill with it."""
+    busy = turn(bash("tail -f /dev/null"))
+    async with house(tmp_path, Scenario(name="busy", match=("Adding is wrong",), turns=(busy,))) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong")
+        claimed = await h.claim(TaskType.BUGFIX)
+        eager = TaskExecutor(replace(h.shop, tell_seconds=0.05))
+        running = asyncio.create_task(eager.execute(claimed, Progress(claimed, h.plane)))
+
+        async def told() -> bool:
+            return (await h.desk.execution(claimed.lease.execution_id)).usage.cost_usd > 0
+
+        await eventually(told, within=60)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+
+def test_a_flood_of_attempts_is_counted_and_not_kept() -> None:
+    journal = Journal()
+    now = SystemClock().now()
+    for number in range(20_000):
+        journal.note(EgressRecord(now, Way.PROXY, f"host{number}.example:443", allowed=False, reason="not listed"))
+    assert len(journal.contacts) == 200
+    assert journal.contacts[-1].count == 20_000 - 199
+    lines = journal.lines().splitlines()
+    assert len(lines) == 10_001
+    assert b"10000" in lines[-1]

@@ -94,7 +94,11 @@ class Conversations:
         there = requests.locked(unit, new.id)
         if there is None or there.work_order_id != execution.work_order_id:
             raise Conflict(f"the request id {new.id} is taken", status="taken")
-        return there
+        if there.status is not RequestStatus.WITHDRAWN:
+            return there
+        requests.reopen(unit, request)  # the order had ended, and was requeued
+        tell_request(unit, EventKind.REQUEST_OPENED, now, request, Told(actor))
+        return self._judged(unit, order, request)
 
     def _judged(self, unit: Unit, order: WorkOrder, request: WorkerRequest) -> WorkerRequest:
         """A new request, answered if a rule settles it. Nothing waits for it yet."""

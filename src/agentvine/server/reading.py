@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from agentvine.domain.errors import InvalidInput
+from agentvine.domain.errors import Conflict, InvalidInput
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
-from agentvine.domain.request import ControllerResponse, WorkerRequest
+from agentvine.domain.request import ControllerResponse, RequestStatus, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
 from agentvine.kit.doorbell import Doorbell
 from agentvine.server.bells import Bells
@@ -106,10 +106,13 @@ class Reading:
         )
 
     async def response(self, request_id: str, wait_seconds: float, key: Key) -> ControllerResponse | None:
-        """The answer, once there is one."""
+        """The answer, once there is one. Raises `Conflict` when there will be none any more."""
 
         def look(unit: Unit) -> ControllerResponse | None:
-            return visible_request(unit, request_id, key).response
+            request = visible_request(unit, request_id, key)
+            if request.response is None and request.status is not RequestStatus.OPEN:
+                raise Conflict(f"the request is {request.status}", status=request.status.value)
+            return request.response
 
         return await self._wait(
             look, lambda response: response is not None, self._bells.response(request_id), wait_seconds

@@ -54,6 +54,20 @@ def set_status(unit: Unit, request_id: str, status: RequestStatus) -> None:
     unit.run("UPDATE requests SET status = :status WHERE id = :id", id=request_id, status=status.value)
 
 
+def reopen(unit: Unit, request: WorkerRequest) -> None:
+    """Ask again what was withdrawn: as `request`, of the execution that it names."""
+    unit.run(
+        """UPDATE requests SET status = :open, execution_id = :execution, created_at = :created_at,
+               expires_at = :expires_at WHERE id = :id AND status = :withdrawn""",
+        id=request.id,
+        execution=request.execution_id,
+        created_at=micros(request.created_at),
+        expires_at=micros(request.expires_at),
+        open=RequestStatus.OPEN.value,
+        withdrawn=RequestStatus.WITHDRAWN.value,
+    )
+
+
 def withdraw_open(unit: Unit, work_order_id: str) -> None:
     """No answer can matter any more for what this order asked."""
     unit.run(

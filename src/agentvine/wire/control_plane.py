@@ -120,5 +120,8 @@ class ControlPlane(Protocol):
         ...
 
     async def response(self, request_id: str, wait_seconds: float = 0.0) -> ControllerResponse | None:
-        """The answer, or None if there was none within `wait_seconds`."""
+        """The answer, or None if there was none within `wait_seconds`.
+
+        Raises `Conflict` for a request that expired or was withdrawn: there will be none.
+        """
         ...

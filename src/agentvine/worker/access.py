@@ -8,7 +8,7 @@ from agentvine.kit.logs import logger
 from agentvine.worker.sandbox.base import EgressRecord
 from agentvine.worker.sandbox.targets import AllowList, InvalidTarget, Target
 
-_MOST_CONTACTS = 200
+_MOST_CONTACTS = 199
 _MOST_RECORDS = 10_000
 _LONGEST = 300
 
@@ -49,6 +49,7 @@ class Journal:
         self._contacts: dict[tuple[str, str, bool, str], Contact] = {}
         self._records: list[EgressRecord] = []
         self._beyond = 0
+        self._unlisted = 0
 
     def note(self, record: EgressRecord) -> None:
         """Keep one attempt."""
@@ -61,6 +62,7 @@ class Journal:
         known = self._contacts.get(key)
         if known is None:
             if len(self._contacts) >= _MOST_CONTACTS:
+                self._unlisted += 1
                 return
             if not record.allowed:
                 _log.warning("refused", way=record.way.value, target=target, reason=reason)
@@ -75,8 +77,11 @@ class Journal:
 
     @property
     def contacts(self) -> tuple[Contact, ...]:
-        """What was tried, what is alike taken together; the refused ones first."""
-        return tuple(sorted(self._contacts.values(), key=lambda one: (one.allowed, one.way, one.target)))
+        """What was tried, what is alike taken together; the refused ones first, and how many are not listed last."""
+        listed = sorted(self._contacts.values(), key=lambda one: (one.allowed, one.way, one.target))
+        if self._unlisted:
+            listed.append(Contact(way="both", target="others, of more kinds", allowed=False, count=self._unlisted))
+        return tuple(listed)
 
     def lines(self) -> bytes:
         """All attempts in order, one JSON object a line; empty if there was none."""

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from agentvine.domain.errors import NotFound
+from agentvine.domain.errors import Conflict, LeaseLost, NotFound
 from agentvine.domain.ids import derived_id
-from agentvine.domain.request import ControllerResponse, RequestKind, RequestStatus, WorkerRequest
+from agentvine.domain.request import ControllerResponse, RequestKind
 from agentvine.kit.logs import logger
 from agentvine.wire.messages import Claimed, NewRequest
 from agentvine.worker.agent.asking import ASK_TOOL, BUILT_IN
@@ -51,7 +51,6 @@ class Asking:
         self._hold = hold
         self._expiry = expiry
         self._asked: set[str] = set()
-        self._earlier = claimed.earlier.request if claimed.earlier else None
         self.parked: NewRequest | None = None
 
     async def __call__(self, call: ToolCall) -> Verdict:
@@ -61,9 +60,12 @@ class Asking:
         request = self._request(call)
         if request is None:
             return Verdict(Decision.DENY, "The call asks nothing: put one question.")
-        if _is_over(self._earlier, request.id):
+        try:
+            response = await self._response(request)
+        except LeaseLost:
+            raise
+        except Conflict:  # it expired: whoever asks goes on without
             return Verdict(Decision.ALLOW, answer=_NO_ANSWER)
-        response = await self._response(request)
         if response is None:
             self.parked = request
             return Verdict(Decision.PARK, _LATER)
@@ -105,10 +107,6 @@ def in_words(response: ControllerResponse) -> str:
     """An answer as the agent is told it; a person and a rule are told apart."""
     by = "The controller's policy" if response.made_by.startswith("policy:") else "The controller"
     return f"{by} answers: {response.message}" if response.message.strip() else f"{by}: {response.verdict}."
-
-
-def _is_over(request: WorkerRequest | None, request_id: str) -> bool:
-    return request is not None and request.id == request_id and request.status is RequestStatus.EXPIRED
 
 
 def _question(given: Mapping[str, JsonValue]) -> tuple[str, str, list[str]]:

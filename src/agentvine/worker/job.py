@@ -57,6 +57,8 @@ class Workshop:
     """Seconds that a slot is held for an answer of the controller."""
     request_expiry: float = 259_200.0
     """Seconds after which no answer is waited for any more."""
+    tell_seconds: float = 15.0
+    """How often the server is told what was spent."""
     max_repairs: int = 2
     keep_places: bool = False
 

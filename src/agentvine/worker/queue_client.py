@@ -7,7 +7,7 @@ has it; a response that comes over the broker is only a reason to fetch it from 
 import asyncio
 
 from agentvine.broker.base import Broker, BrokerUnavailable
-from agentvine.domain.errors import AgentVineError, NotFound
+from agentvine.domain.errors import AgentVineError, Conflict, NotFound
 from agentvine.domain.request import ControllerResponse
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
@@ -50,7 +50,8 @@ class QueueClient:
     async def wait_for_response(self, request_id: str, wait_seconds: float) -> ControllerResponse | None:
         """The answer, or None if there was none within `wait_seconds`.
 
-        Raises `NotFound` if the server has no such request. A server out of reach is waited for.
+        Raises `NotFound` if the server has no such request, `Conflict` if it is over without an answer. A server out of
+        reach is waited for.
         """
         until, position, failed = self._clock.elapsed() + wait_seconds, "0", 0
         long_poll = 0.0
@@ -59,7 +60,7 @@ class QueueClient:
             try:
                 response = await self._plane.response(request_id, min(long_poll, left))
                 failed = 0
-            except NotFound:
+            except (NotFound, Conflict):
                 raise
             except AgentVineError as error:
                 failed += 1
@@ -93,6 +94,8 @@ class QueueClient:
             await self._plane.response(request_id)
         except NotFound:
             return False
+        except Conflict as over:  # what was withdrawn is opened again when it is asked again
+            return over.facts.get("status") != "withdrawn"
         return True
 
     async def _listen(self, request_id: str, position: str, seconds: float) -> str | None:

@@ -2,13 +2,15 @@
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from agentvine.domain.errors import Unavailable
 from agentvine.domain.evidence import Check, CheckOutcome, Evidence
 from agentvine.domain.execution import Phase, Usage
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
+from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import logger
 from agentvine.wire.messages import NewRequest
 from agentvine.worker.admission import ResultRefused
@@ -18,6 +20,7 @@ from agentvine.worker.agent.prompts import RepositoryFacts
 from agentvine.worker.agent.sessions import SessionTranscript
 from agentvine.worker.agent.tools import TypeGate
 from agentvine.worker.asking import Asking
+from agentvine.worker.beside import beside
 from agentvine.worker.box import OpenBox, attempt
 from agentvine.worker.checkpoint import CHECKPOINT, checkpoint, taken_up
 from agentvine.worker.conclusion import Failed, Parked
@@ -182,10 +185,22 @@ class Work:
                 total = (self._before + metered).model_copy(update={"turns": total.turns})
             job.progress.usage = total
 
-        result = await self._agent.run(self._assignment(prompt, resumes=resumes), self._gate, self._transcript, meter)
+        async with beside("telling what was used", self._tell_usage()):
+            assignment = self._assignment(prompt, resumes=resumes)
+            result = await self._agent.run(assignment, self._gate, self._transcript, meter)
         if inner.breach is not None:
             raise LimitExceeded(inner.breach)
         return result
+
+    async def _tell_usage(self) -> None:
+        """Tell the server now and then what was spent: a worker that is lost must not take the bill with it."""
+        told = self._job.progress.usage
+        while True:
+            await pause(self._job.shop.tell_seconds)
+            if self._job.progress.usage != told:
+                told = self._job.progress.usage
+                with suppress(Unavailable):  # then with the next
+                    await self._job.progress.report(self._job.progress.phase)
 
     def _asking(self) -> Asking:
         job = self._job

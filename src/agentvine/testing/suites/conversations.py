@@ -125,6 +125,9 @@ class Conversations:
         assert again.earlier.request.status is RequestStatus.EXPIRED
         with pytest.raises(Conflict):
             await desk.respond(question.id, LEFT)
+        with pytest.raises(Conflict) as over:
+            await worker.plane.response(question.id)
+        assert over.value.facts["status"] == "expired"
 
     async def test_an_approval_that_nobody_gives(self, site: Site) -> None:
         desk, worker = await site.front_desk(), await a_worker(site)
@@ -136,6 +139,25 @@ class Conversations:
         assert order.status is OrderStatus.FAILED
         assert order.failure is not None
         assert order.failure.reason is FailureReason.REQUEST_EXPIRED
+
+    async def test_what_was_withdrawn_is_asked_again_after_a_requeue(self, site: Site) -> None:
+        desk, worker = await site.front_desk(), await a_worker(site)
+        task = await desk.submit(a_task())
+        claimed = await worker.take_and_start()
+        question = worker.question(claimed)
+        await worker.plane.ask(claimed.lease.execution_id, question)
+        await worker.fail(claimed, FailureReason.VERIFICATION_FAILED)
+        with pytest.raises(Conflict):
+            await worker.plane.response(question.id)
+        await desk.retry(task.id)
+        again = await worker.take_and_start()
+        reopened = await worker.plane.ask(
+            again.lease.execution_id, question.model_copy(update={"token": again.lease.token})
+        )
+        assert (reopened.id, reopened.status) == (question.id, RequestStatus.OPEN)
+        assert reopened.execution_id == again.lease.execution_id
+        await desk.respond(question.id, LEFT)
+        assert await worker.plane.response(question.id) is not None
 
     async def test_cancelling_withdraws_the_question(self, site: Site) -> None:
         desk, worker = await site.front_desk(), await a_worker(site)

@@ -53,7 +53,7 @@ _NEVER = ("WebFetch", "WebSearch", "EnterPlanMode", "ExitPlanMode", "EnterWorktr
 _DEFERRED = "tool_deferred"
 _SYNTHETIC = "<synthetic>"
 """The model's name in an answer that the CLI made up itself, to show an error."""
-_LARGEST_MESSAGE = 64 * 1024 * 1024
+_LARGEST_MESSAGE = 16 * 1024 * 1024
 _STDERR_LINES = 50
 _LONGEST_WAIT_FOR_THE_MODEL = 60.0
 """Seconds that the CLI may wait by itself before its next try; beyond, the order goes back and the slot is free."""
