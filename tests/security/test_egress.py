@@ -101,7 +101,7 @@ async def proxied(*allowed: str) -> AsyncIterator[tuple[int, Server, list[Egress
 async def test_a_listed_place_is_reached_and_noted() -> None:
     async with proxied("127.0.0.1:PORT") as (port, server, records):
         place = f"127.0.0.1:{server.port}"
-        answer = await say(port, f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\nPING".encode(), then=_has(b"PONG"))
+        answer = await say(port, f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\nPING".encode(), then=has(b"PONG"))
         assert answer.startswith(b"HTTP/1.1 200")
         assert answer.endswith(b"PONG")
         await until(lambda: records)
@@ -157,7 +157,7 @@ async def test_a_name_that_leads_to_this_host_needs_the_address_listed_too() -> 
         assert answer.startswith(b"HTTP/1.1 403")
         assert "127.0.0.1" in records[0].reason or "::1" in records[0].reason
     async with proxied("localhost:PORT", "127.0.0.1:PORT") as (port, server, records):
-        answer = await say(port, connect.format(server.port).encode() + b"PING", then=_has(b"PONG"))
+        answer = await say(port, connect.format(server.port).encode() + b"PING", then=has(b"PONG"))
         assert answer.endswith(b"PONG")
 
 
@@ -276,10 +276,10 @@ def stream(*, inputs: int = 1000, outputs: int = 10, whole: bool = True) -> byte
 
 
 @asynccontextmanager
-async def gated(answer: bytes, budget: float = 5.0, **wishes: bool) -> AsyncIterator[Gate]:
+async def gated(answer: bytes, budget: float = 5.0, model: Server | None = None, **wishes: bool) -> AsyncIterator[Gate]:
     records: list[EgressRecord] = []
     metered: list[Usage] = []
-    async with outside(Server(answer)) as model:
+    async with outside(model or Server(answer)) as model:
         upstream = Upstream(f"http://127.0.0.1:{model.port}", KEY, budget, **wishes)
         gateway = ModelGateway(upstream, record=records.append, meter=metered.append, clock=SystemClock())
         async with served(gateway) as port:
@@ -354,7 +354,7 @@ async def test_nothing_else_of_the_api_is_reached(method: str, path: str) -> Non
     async with gated(stream()) as gate:
         body = json.dumps(ASK)
         request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-        answer = await say(gate.port, request.encode(), then=_has(b"}"))
+        answer = await say(gate.port, request.encode(), then=has(b"}"))
         assert answer[9:10] == b"4", answer
         assert gate.model.connections == 0
         assert not gate.records[0].allowed
@@ -423,7 +423,7 @@ async def test_a_body_that_makes_no_sense_is_refused(body: object) -> None:
 async def test_a_request_that_is_too_large_is_refused() -> None:
     async with gated(stream()) as gate:
         head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: {REQUEST_LIMIT + 1}\r\n\r\n"
-        answer = await say(gate.port, head.encode() + b" " * (REQUEST_LIMIT + 1), then=_has(b"}"))
+        answer = await say(gate.port, head.encode() + b" " * (REQUEST_LIMIT + 1), then=has(b"}"))
         assert answer == b"" or answer.startswith(b"HTTP/1.1 413")
         assert gate.model.connections == 0
         assert not gate.records[0].allowed
@@ -470,5 +470,5 @@ async def test_one_connection_serves_many_requests() -> None:
         assert (await client.head(f"http://127.0.0.1:{gate.port}/")).status_code == 200
 
 
-def _has(wanted: bytes) -> Callable[[bytes], bool]:
+def has(wanted: bytes) -> Callable[[bytes], bool]:
     return lambda heard: wanted in heard

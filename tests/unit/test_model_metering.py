@@ -108,6 +108,22 @@ def test_an_answer_that_is_broken_off_is_estimated_on_the_safe_side() -> None:
     assert silent.tokens == Tokens(input=1000)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_is_not_read_to_its_end_is_as_long_as_it_may_be(streamed: bool) -> None:
+    meter = AnswerMeter(streamed=streamed, sent=3000, most=64_000)
+    assert meter.tokens.output == 0
+    meter.give_up()
+    assert meter.tokens == Tokens(input=1000, output=64_000)
+    meter = AnswerMeter(streamed=True, sent=3000, most=64_000)
+    meter.read(events(start(input_tokens=5, output_tokens=1), delta(output_tokens=7)))
+    meter.give_up()  # all that matters was told
+    assert meter.tokens == Tokens(input=5, output=7)
+
+
+def test_a_request_full_of_images_is_not_taken_for_text() -> None:
+    assert AnswerMeter(streamed=True, sent=30 << 20).tokens.input == MILLION
+
+
 def test_a_later_word_never_makes_an_answer_cheaper() -> None:
     meter = AnswerMeter(streamed=True, sent=0)
     meter.read(events(start(input_tokens=100), delta(output_tokens=50), delta(output_tokens=1), start(input_tokens=0)))

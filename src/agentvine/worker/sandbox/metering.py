@@ -15,6 +15,8 @@ from agentvine.domain.execution import Usage
 _MILLION = 1_000_000
 _BYTES_PER_TOKEN = 3
 """Fewer than in any text, so that an estimate is on the safe side."""
+_LARGEST_PROMPT = 1_000_000
+"""In tokens: the most that any model reads. What is larger than that in bytes holds images."""
 _EVENT_FRAME = 90
 """What surrounds the text of an event of the type content_block_delta, in bytes, at the least."""
 
@@ -134,13 +136,16 @@ class _Event(Model):
 class AnswerMeter:
     """Reads one answer as it passes. `tokens` is what is known so far, an estimate where nothing is told yet.
 
-    An answer that is broken off before it tells its size is estimated from what has come of it: hanging up early is no
-    way to think for free. `sent` is the size of the request in bytes.
+    While an answer has not told its size, it is estimated from what has come of it. One that is not read to its end is
+    taken to be as long as it was allowed to be: hanging up early is no way to think for free. `sent` is the size of the
+    request in bytes, `most` the tokens of output that it asked for.
     """
 
-    def __init__(self, streamed: bool, sent: int) -> None:
+    def __init__(self, streamed: bool, sent: int, *, most: int = 0) -> None:
         self._streamed = streamed
         self._sent = sent
+        self._most = most
+        self._least = 0
         self._received = 0
         self._rest = bytearray()
         self._told: dict[str, int] = {}
@@ -165,15 +170,19 @@ class AnswerMeter:
             except ValidationError:
                 return
 
+    def give_up(self) -> None:
+        """The rest of the answer will not be known."""
+        self._least = self._most
+
     @property
     def tokens(self) -> Tokens:
         told = self._told
         output = told.get("output_tokens", 0)
         if not self._final:
-            output = max(output, self._received // _BYTES_PER_TOKEN)
+            output = max(output, self._received // _BYTES_PER_TOKEN, self._least)
         hour = min(told.get("hour", 0), told.get("cache_creation_input_tokens", 0))
         return Tokens(
-            input=told.get("input_tokens", self._sent // _BYTES_PER_TOKEN),
+            input=told.get("input_tokens", min(self._sent // _BYTES_PER_TOKEN, _LARGEST_PROMPT)),
             output=output,
             cache_read=told.get("cache_read_input_tokens", 0),
             cache_write_5m=told.get("cache_creation_input_tokens", 0) - hour,

@@ -24,6 +24,8 @@ class Door(ABC):
     def __init__(self, most: int) -> None:
         self._most = most
         self._open = 0
+        self._shut = False
+        self._turned_away = 0
 
     async def serve(self, listener: socket) -> None:
         """Serve until cancelled; then every connection is closed."""
@@ -33,14 +35,17 @@ class Door(ABC):
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     connection, _ = await loop.sock_accept(listener)
-                    if self._open >= self._most:
+                    if self._shut or self._open >= self._most:
                         connection.close()
-                        self.turned_away()
+                        if not self._shut:
+                            self.turned_away()
                         continue
                     self._open += 1
                     tasks.create_task(self._guarded(connection))
         finally:
             listener.close()
+            if self._turned_away > 1:
+                _log.warning("connections out of a box were turned away", count=self._turned_away)
 
     async def _guarded(self, connection: socket) -> None:
         try:
@@ -59,8 +64,21 @@ class Door(ABC):
         """Serve one connection; it is closed afterwards."""
 
     def turned_away(self) -> None:
-        """Told of each connection that was closed because there were too many."""
-        _log.warning("too many connections out of a box", most=self._most)
+        """Told of each connection that was closed because there were too many. Only the first is logged."""
+        self._turned_away += 1
+        if self._turned_away == 1:
+            _log.warning("too many connections out of a box", most=self._most)
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether `shut` was called."""
+        return self._shut
+
+    def shut(self, reason: str) -> None:
+        """Accept no more connections, for good: they are closed unread."""
+        if not self._shut:
+            self._shut = True
+            _log.warning("a box is served no longer", reason=reason)
 
 
 @contextlib.asynccontextmanager
@@ -134,6 +152,11 @@ class Conversation:
         if content:
             await self.data(content)
         return await self.end()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the other side has hung up, as far as is known."""
+        return self._reader.at_eof() or self._writer.is_closing()
 
     @property
     def answering(self) -> bool:
