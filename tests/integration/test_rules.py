@@ -12,13 +12,14 @@ from agentvine.domain.retry import FailureReason
 from agentvine.domain.sensitive import Sensitive
 from agentvine.domain.tool_policy import CHECK, policy_of
 from agentvine.domain.worker_types import TaskType
-from agentvine.testing.git_repository import GitRepository
-from agentvine.worker.conclusion import Delivered, Failed
+from agentvine.testing.git_repository import GitRepository, git
+from agentvine.wire import messages as m
+from agentvine.worker.conclusion import Delivered, Failed, Parked
 from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirror
 from agentvine.worker.verification.policy import SENSITIVE_CHECK, operation_of, policy_checks
-from tests.integration.test_executor import FILES, FIXED, REPRODUCING, bash, commit, house, turn, write
+from tests.integration.test_executor import FILES, FIXED, REPRODUCING, bash, commit, fixes, house, turn, write
 from tests.integration.test_verify import BASE, court
 
 TOKEN = "ghp_" + "a1" * 18
@@ -108,6 +109,8 @@ async def test_a_file_moved_away_counts_with_both_names(repository: Repository) 
         ({"app/migrations/1.py": "x\n"}, "database-migrations"),
         ({".env": "A=1\n"}, "credentials"),
         ({"code.py": "x = 1\n" * 30 + f"KEY = '{TOKEN}'\n"}, "credentials"),
+        ({"code.py": f"++ {TOKEN}\n"}, "credentials"),
+        ({"code.py": f"x = 1\n++ b/harmless\nKEY = '{TOKEN}'"}, "credentials"),
         ({"code.py": "filler = 'nothing'\n" * 500 + f"KEY = '{TOKEN}'\n" + "more = 2\n" * 500}, "credentials"),
         ({f"old/{number}.py": None for number in range(11)}, "deleting-many-files"),
     ],
@@ -120,6 +123,38 @@ async def test_a_sensitive_change_is_told_with_its_rule_and_can_be_allowed(
     assert TOKEN not in refused[SENSITIVE_CHECK]
     allowed = Sensitive.model_validate({"allow": [{"rule": rule, "repositories": ["file:///*"]}]})
     assert await repository.judge(TaskType.FEATURE, files, sensitive=allowed) == {}
+
+
+async def test_a_secret_is_told_with_its_file_whatever_the_lines_before_look_like(repository: Repository) -> None:
+    files = {"a.py": "-- a/x\n++ b/x\n@@ -1 +1 @@\n", "b.py": f"++ b/x\n{TOKEN}", "c.py": "y\n"}
+    refused = await repository.judge(TaskType.FEATURE, files)
+    assert refused[SENSITIVE_CHECK].startswith("b.py (a line looks like a secret): sensitive")
+    # What was there before is no secret that this change adds, nor is a header.
+    harmless = {"code.py": "x = 1\n" * 29 + "x = 2", f"{TOKEN}.py": "y\n", "README.md": "# A\n\n"}
+    assert await repository.judge(TaskType.FEATURE, harmless) == {}
+
+
+async def test_a_change_that_is_too_large_to_be_looked_through_does_not_leave(repository: Repository) -> None:
+    head = await repository.repository.commit({"code.py": "y = 1\n" * 1000})
+    await repository.mirror.update()
+    diff = await repository.mirror.diff(repository.base, head, 2000)
+    about = (repository.mirror, repository.base, head, diff, TaskType.FEATURE, repository.mirror.url)
+    whole, cut = await operation_of(*about), await operation_of(*about, longest=3000)
+    assert (whole.unread, cut.unread) == (False, True)
+    checks = policy_checks(cut, policy_of(TaskType.FEATURE), Sensitive())
+    assert "too large to be looked through" in {check.name: check.why for check in checks}[SENSITIVE_CHECK]
+
+
+@pytest.mark.parametrize(
+    ("link", "rule"),
+    [(".github", "ci-and-deployment"), (".claude", "agents-and-hooks"), ("migrations", "database-migrations")],
+)
+async def test_a_link_brings_nothing_to_a_sensitive_place(repository: Repository, link: str, rule: str) -> None:
+    (repository.repository.path / link).symlink_to("tools")
+    refused = await repository.judge(TaskType.FEATURE, {"tools/workflows/ci.yml": "on: push\n"})
+    assert refused[SENSITIVE_CHECK].startswith(f"{link}: sensitive by the rule {rule}")
+    (repository.repository.path / "link").symlink_to("tools")
+    assert await repository.judge(TaskType.FEATURE, {"tools/workflows/ci.yml": "on: push\n"}) == {}
 
 
 async def test_moving_many_files_deletes_none(repository: Repository) -> None:
@@ -182,6 +217,37 @@ async def test_what_claude_does_not_take_back_is_not_delivered(tmp_path: Path) -
         assert conclusion.failure.reason is FailureReason.VERIFICATION_FAILED
         assert WORKFLOW in conclusion.failure.detail
         assert await h.on_remote("main", "rev-parse") == await h.repository.head()
+
+
+async def test_what_another_worker_took_for_good_is_judged_by_the_rules_of_the_one_that_delivers(
+    tmp_path: Path,
+) -> None:
+    """An approved result, taken over by a worker with stricter rules, stays; what left already counts."""
+    strict = Sensitive.model_validate({"rule": [{"name": "sums", "why": "they count", "paths": ["calc.py"]}]})
+    done = turn(*FIX, commit("fix: add"))
+    scenario = Scenario(name="x", match=("Adding",), turns=(done, Turn(text="Done."), *[Turn(text="It stays.")] * 9))
+    async with house(tmp_path, scenario) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level="human_required")
+        _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
+        assert isinstance(conclusion, Parked), conclusion
+        await h.desk.respond(conclusion.request.id, m.Reply(verdict="approved"))
+        stricter = TaskExecutor(replace(h.shop, sensitive=strict, max_repairs=0))
+        again, _ = await h.execute(await h.claim(TaskType.BUGFIX), stricter)
+        assert isinstance(again, Failed), again
+        assert again.failure.reason is FailureReason.VERIFICATION_FAILED
+        assert (await git("branch", cwd=h.remote)).split() == ["*", "main"]
+
+
+async def test_what_left_before_its_worker_died_counts_also_where_the_rules_are_stricter(tmp_path: Path) -> None:
+    strict = Sensitive.model_validate({"rule": [{"name": "sums", "why": "they count", "paths": ["calc.py"]}]})
+    async with house(tmp_path, fixes()) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level="autonomous")
+        first, _ = await h.execute(await h.claim(TaskType.BUGFIX))
+        assert isinstance(first, Delivered), first
+        await h.site.pass_time(300)
+        second, _ = await h.execute(await h.claim(TaskType.BUGFIX), TaskExecutor(replace(h.shop, sensitive=strict)))
+        assert isinstance(second, Delivered), second
+        assert second.delivery == first.delivery
 
 
 async def test_an_operator_allows_it_and_narrows_the_tools(tmp_path: Path) -> None:

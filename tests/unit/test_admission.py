@@ -29,6 +29,7 @@ SHA = "a" * 40
         "a" * 255,
         "gitmodules",
         "x~1",
+        "a/" * 200 + "b",
     ],
 )
 def test_good_paths(path: str) -> None:
@@ -64,6 +65,7 @@ def test_good_paths(path: str) -> None:
         "GI7EBA~1",
         "a" * 256,
         "a/" * 2001 + "b",
+        "a/" * 201 + "b",
         "ü" * 128,
     ],
 )

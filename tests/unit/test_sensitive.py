@@ -62,6 +62,21 @@ def operator(text: str) -> Sensitive:
         ("certs/server.pem", "credentials"),
         ("id_ed25519", "credentials"),
         (".npmrc", "credentials"),
+        # the name of a folder alone: a link in its place
+        *((name, "agents-and-hooks") for name in (".claude", "web/.claude", ".vscode", ".husky", ".devcontainer")),
+        *((name, "database-migrations") for name in ("migrations", "app/Migrations")),
+        *((name, "security-and-auth") for name in ("auth", "src/auth")),
+        # named like a test, and loaded as a migration all the same
+        *((f"app/migrations/{name}", "database-migrations") for name in ("test_0099_drop.py", "tests/0003.py")),
+        ("alembic/versions/test_x.py", "database-migrations"),
+        ("alembic/versions/README.md", "database-migrations"),
+        *((name, "dependencies") for name in ("requirements/base.txt", "api/requirements/base.in", "requirements.in")),
+        *((name, "dependencies") for name in ("dev-requirements.txt", ".yarnrc.yml", ".yarn/releases/yarn.cjs")),
+        *((name, "dependencies") for name in ("gradlew", "gradlew.bat", "mvnw.cmd", "gradle/wrapper/x.jar")),
+        (".mvn/extensions.xml", "dependencies"),
+        (".devcontainer/devcontainer.json", "agents-and-hooks"),
+        *((name, "agents-and-hooks") for name in ("lefthook.yml", "CLAUDE.local.md")),
+        *((name, "ci-and-deployment") for name in (".github/dependabot.yml", "action.yml", "sub/action.yaml")),
     ],
 )
 def test_sensitive_files(path: str, rule: str) -> None:
@@ -84,10 +99,33 @@ def test_sensitive_files(path: str, rule: str) -> None:
         ),
         *("tests/test_auth.py", "docs/auth.md", "src/environment.py", ".env.example", "src/license_plate.py"),
         *("src/package.py", "web/components/charts/Pie.tsx", "id_rsa.pub", "src/compose.py", "docs/security/index.md"),
+        *("tests/migrations/test_0002.py", "src/test/resources/db/V1__x.sql", "src/authority", ".clauderc"),
+        *("src/requirements.py", "src/gradle/wrap.py", ".github/ISSUE_TEMPLATE/bug.md", "db", "alembic"),
     ],
 )
 def test_ordinary_files(path: str) -> None:
     assert judge(touching(path), Sensitive()).allowed
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        (".github", "ci-and-deployment"),
+        (".GitHub/workflows", "ci-and-deployment"),
+        ("db", "database-migrations"),
+        ("server/alembic", "database-migrations"),
+        ("gradle", "dependencies"),
+        ("home/.docker", "credentials"),
+    ],
+)
+def test_a_link_in_the_place_of_a_folder_on_the_way_to_sensitive_files(path: str, rule: str) -> None:
+    """What it leads to is then found where the pattern says, and no file at such a path is ever changed."""
+    link = Operation(TaskType.FEATURE, SHOP, (Touched(path, FileKind.CODE, link=True),))
+    assert judge(link, Sensitive()).rule == rule
+    spared = operator(f'[[allow]]\nrule = "{rule}"\npaths = [".github/workflows/ci.yml", "db/migrate/1.rb"]')
+    assert judge(link, spared).rule == rule
+    ordinary = Operation(TaskType.FEATURE, SHOP, (Touched("src/link", FileKind.CODE, link=True),))
+    assert judge(ordinary, Sensitive()).allowed
 
 
 def test_only_credentials_are_sensitive_to_read() -> None:
@@ -170,7 +208,13 @@ def test_a_line_that_looks_like_a_secret_is_about_credentials() -> None:
     assert judge(leaking, operator('[[allow]]\nrule = "credentials"\npaths = ["src/*.py"]')).allowed
     assert looks_secret("-----BEGIN OPENSSH PRIVATE KEY-----")
     assert looks_secret(f"token = 'ghp_{'a1' * 18}'")
+    assert looks_secret(f"export KEY_ghp_{'a1' * 18}")
+    assert looks_secret("AKIA" + "A1" * 8 + "_old")
     assert not looks_secret("password = read_password()")
+    assert not looks_secret(f"task-ant-{'x' * 30} xghp_{'a1' * 18}")
+    unread = Operation(TaskType.FEATURE, SHOP, unread=True)
+    assert "too large to be looked through" in judge(unread, Sensitive()).reason
+    assert judge(unread, operator('[[allow]]\nrule = "credentials"')).allowed
 
 
 def test_all_rules_that_are_broken_are_told() -> None:

@@ -36,7 +36,10 @@ class SensitiveRule(Strict):
     why: Line
     """What is at stake; completes "this needs approval: …"."""
     paths: tuple[_Pattern, ...] = ()
-    """Without a slash the name of a file anywhere, with one a path from the root, where `**` is any depth."""
+    """Without a slash the name of a file anywhere, with one a path from the root, where `**` is any depth.
+
+    `X/**` is X itself as well, and a link is also meant if only what it leads to can lie where a pattern says.
+    """
     unless: tuple[_Pattern, ...] = ()
     """Paths that are none of it after all."""
     commands: tuple[_Pattern, ...] = ()
@@ -92,6 +95,8 @@ class Touched:
     kind: FileKind
     written: bool = True
     """False: only read."""
+    link: bool = False
+    """True: a symbolic link, which may stand for a directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ class Operation:
     """How many files it deletes."""
     secrets: tuple[str, ...] = ()
     """Files into which it writes what looks like a secret."""
+    unread: bool = False
+    """True: it changes more than is looked through for secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +144,7 @@ class Ruling:
 _ALLOWED = Ruling()
 _SECRET = re.compile(
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
-    r"|\b(sk-ant-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{20,}|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|npm_\w{36}|av_[a-z0-9]{6,}_\w{20,})\b"
+    r"|(?<![A-Za-z0-9])(sk-ant-[\w-]{20,}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{20,}|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|npm_\w{36}|av_[a-z0-9]{6,}_\w{20,})(?![A-Za-z0-9])"
 )
 
 
@@ -177,7 +184,8 @@ def _files(rule: SensitiveRule, operation: Operation, spared: tuple[str, ...]) -
     for file in operation.files:
         if not (file.written or rule.reading) or file.kind not in rule.kinds:
             continue
-        if _any(rule.paths, file.path) and not _any(rule.unless, file.path) and not _any(spared, file.path):
+        meant = _any(rule.paths, file.path) or (file.link and _any(_on_the_way(rule.paths), file.path))
+        if meant and not _any(rule.unless, file.path) and not _any(spared, file.path):
             yield file.path
 
 
@@ -193,6 +201,8 @@ def _special(rule: SensitiveRule, operation: Operation, sensitive: Sensitive, sp
     if rule.name == CREDENTIALS:
         found = (path for path in operation.secrets if not _any(spared, path))
         yield from (f"{path} (a line looks like a secret)" for path in found)
+        if operation.unread:
+            yield "the whole change (it is too large to be looked through for secrets)"
     if rule.name == INSTALLING:
         for words in operation.commands:
             if foreign := [name for name in installed(words) if not _allowed_package(name, sensitive)]:
@@ -237,8 +247,17 @@ def _path_glob(pattern: str) -> str:
     if "/" not in pattern:
         pattern = f"**/{pattern}"
     parts = ["(?:.*/)?" if part == "**" else f"{_segment(part)}/" for part in pattern.split("/")]
-    last = ".*" if pattern.endswith("/**") else parts[-1].removesuffix("/")
-    return "".join(parts[:-1]) + last
+    before = "".join(parts[:-1])
+    if not pattern.endswith("/**"):
+        return before + parts[-1].removesuffix("/")
+    return f"{before[:-1]}(?:/.*)?" if before.endswith("/") else f"{before}.*"
+
+
+@cache
+def _on_the_way(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The directories that `patterns` name: a link in the place of one brings in what lies elsewhere."""
+    ways = (pattern.split("/") for pattern in patterns)
+    return tuple("/".join(way[:end]) for way in ways for end in range(1, len(way)) if way[end - 1] != "**")
 
 
 def _segment(part: str) -> str:
@@ -262,13 +281,14 @@ RULES: tuple[SensitiveRule, ...] = (
             *("flyway migrate", "flyway clean", "liquibase update", "knex migrate:*", "dbmate up", "goose up"),
             *("sequelize db:*", "typeorm migration:*", "diesel migration", "sqlx migrate", "sqitch deploy"),
         ),
-        kinds=(FileKind.CODE, FileKind.DOCS),
+        unless=("tests/**", "test/**", "**/src/test/**"),  # elsewhere tools load migrations whatever they are called
     ),
     SensitiveRule(
         name="ci-and-deployment",
         why="it runs elsewhere, with rights that the agent does not have",
         paths=(
             *(".github/workflows/**", ".github/actions/**", ".github/CODEOWNERS", "CODEOWNERS", ".gitlab-ci.yml"),
+            *(".github/dependabot.yml", ".github/dependabot.yaml", "action.yml", "action.yaml"),
             *(".gitlab/**", ".circleci/**", ".buildkite/**", ".woodpecker/**", ".woodpecker.yml", ".drone.yml"),
             *(".gitea/**", ".forgejo/**", ".travis.yml", "appveyor.yml", "Jenkinsfile*", "azure-pipelines*.yml"),
             *("bitbucket-pipelines.yml", "Dockerfile*", "*.dockerfile", "Containerfile*", "compose*.yml"),
@@ -283,15 +303,18 @@ RULES: tuple[SensitiveRule, ...] = (
         paths=(
             *(".agentvine.toml", ".mcp.json", "**/.claude/**", "CLAUDE.md", "AGENTS.md", ".cursorrules", ".cursor/**"),
             *(".pre-commit-config.yaml", ".husky/**", ".githooks/**", ".gitattributes", ".vscode/**", ".envrc"),
+            *("CLAUDE.local.md", "lefthook.yml", "lefthook.yaml", "**/.devcontainer/**", ".devcontainer.json"),
         ),
     ),
     SensitiveRule(
         name="dependencies",
         why="it decides what foreign code runs",
         paths=(
-            *("pyproject.toml", "setup.py", "setup.cfg", "requirements*.txt", "constraints*.txt", "Pipfile*"),
+            *("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "constraints*.txt", "Pipfile*"),
+            *("*requirements*.in", "**/requirements/*.txt", "**/requirements/*.in"),
             *("poetry.lock", "uv.lock", "pdm.lock", "environment.yml", "conda-lock.yml", "package.json"),
             *("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "pnpm-workspace.yaml"),
+            *(".yarnrc.yml", "**/.yarn/**", "gradlew*", "mvnw*", "**/gradle/wrapper/**", "**/.mvn/**"),
             *("bun.lock", "bun.lockb", "deno.lock", "Cargo.toml", "Cargo.lock", "go.mod", "go.sum", "go.work"),
             *("Gemfile*", "*.gemspec", "composer.json", "composer.lock", "pom.xml", "build.gradle*"),
             *("settings.gradle*", "libs.versions.toml", "gradle-wrapper.properties", "mix.exs", "mix.lock"),

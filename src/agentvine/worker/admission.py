@@ -13,6 +13,7 @@ _FILE, _PROGRAM, _LINK, _SUBMODULE, _NOTHING = "100644", "100755", "120000", "16
 _LONGEST_LINK = 4096
 _LONGEST_PATH = 4000
 _LONGEST_NAME = 255
+_DEEPEST = 200
 _MODULES = re.compile(r"^(\.gitmodules|gitmod~[1-4]|gi7eba~[1-9])$")
 """`.gitmodules` and the short names that NTFS may give it (git's own `is_ntfs_dotgitmodules`)."""
 _HEADER = re.compile(rb"# v2 git bundle\n((?:[-0-9a-f][^\n]*\n)*)\n")
@@ -117,6 +118,8 @@ def check_path(path: str) -> None:
         raise ResultRefused(f"the result changes submodules ({parts[-1]!r})")
     if max(map(_length, parts)) > _LONGEST_NAME or _length(path) > _LONGEST_PATH:
         raise ResultRefused(f"a path is longer than file systems take: {path[:200]!r}")
+    if len(parts) - 1 > _DEEPEST:
+        raise ResultRefused(f"a file lies more than {_DEEPEST} directories deep: {path[:200]!r}")
 
 
 def _length(text: str) -> int:

@@ -75,7 +75,7 @@ class Deliverer:
 
         Raises LeaseLost, RepositoryProblem.
         """
-        if result.intended is not None and await self._is_there(result.intended):
+        if result.intended is not None and await has_arrived(result.intended, self._publisher, self._mirror):
             return await self._concluded(result, result.intended)
         if self._claimed.order.permission_level is PermissionLevel.AUTONOMOUS:
             return await self._onto_the_task_s_branch(result)
@@ -87,21 +87,6 @@ class Deliverer:
         delivery = Delivery(kind="report", branch=order.branch, old_sha=result.base, new_sha=result.base)
         await self._journal(delivery)
         return Delivered(delivery, result.summary)
-
-    async def _is_there(self, intended: Delivery) -> bool:
-        if intended.kind != "push":
-            return await self._publisher.remote_sha(intended.branch) == intended.new_sha
-        await self._mirror.update()
-        return await self._has_landed(intended)
-
-    async def _has_landed(self, pushed: Delivery) -> bool:
-        """True if the task's branch, as last fetched, is at that push or was moved on from there by others."""
-        try:
-            tip = await self._mirror.resolve(pushed.branch)
-        except (BranchNotFound, RepositoryEmpty):
-            return False
-        known = await self._mirror.commit_at(pushed.new_sha)
-        return known is not None and await self._mirror.descends(tip, known)
 
     async def _onto_the_task_s_branch(self, result: Verified) -> Delivered | Failed:
         """One delivery onto a branch at a time on this host: else each would move the branch while the next verifies
@@ -129,7 +114,7 @@ class Deliverer:
                 _log.info("the branch moved", branch=branch, attempt=attempt, found=moved.found)
                 await self._mirror.update()
                 for earlier in tried:  # a push whose answer was lost, with another's on top
-                    if await self._has_landed(earlier):
+                    if await _has_landed(earlier, self._mirror):
                         return await self._concluded(result, earlier)
                 if attempt == TRIES:
                     break
@@ -202,6 +187,27 @@ class Deliverer:
         self._progress.ensure_held()
         url = await self._forge.propose(proposal)
         return Delivered(delivery.model_copy(update={"url": url}), result.summary)
+
+
+async def has_arrived(intended: Delivery, publisher: Publisher, mirror: Mirror) -> bool:
+    """True if a delivery that was journaled is on the remote: it counts, whatever became of its execution.
+
+    Raises GitFailed.
+    """
+    if intended.kind != "push":
+        return await publisher.remote_sha(intended.branch) == intended.new_sha
+    await mirror.update()
+    return await _has_landed(intended, mirror)
+
+
+async def _has_landed(pushed: Delivery, mirror: Mirror) -> bool:
+    """True if the task's branch, as last fetched, is at that push or was moved on from there by others."""
+    try:
+        tip = await mirror.resolve(pushed.branch)
+    except (BranchNotFound, RepositoryEmpty):
+        return False
+    known = await mirror.commit_at(pushed.new_sha)
+    return known is not None and await mirror.descends(tip, known)
 
 
 def own_branch(task_id: str, kind: str, title: str) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from agentvine.domain.evidence import CheckOutcome
 from agentvine.domain.execution import Execution, Outcome
 from agentvine.domain.request import ControllerResponse, RequestKind
 from agentvine.domain.retry import Failure, FailureReason
@@ -10,10 +11,11 @@ from agentvine.kit.logs import logger
 from agentvine.wire.messages import Earlier
 from agentvine.worker.checkpoint import CHECKPOINT
 from agentvine.worker.conclusion import Failed
-from agentvine.worker.delivery import Verified
+from agentvine.worker.delivery import Verified, has_arrived
 from agentvine.worker.git_errors import GitFailed, RepositoryProblem
 from agentvine.worker.job import Job
 from agentvine.worker.storing import Result, artifact, stored
+from agentvine.worker.verification.verify import kept_to_rules
 
 _log = logger("handover")
 
@@ -72,7 +74,26 @@ async def handed_over(job: Job) -> Start | Ready | Failed:
     if result is None or not result.evidence.passed or (result.bundle is None and job.task.type is not TaskType.REVIEW):
         return Fresh()
     verified = await _made_again(job, result, earlier)
-    return Fresh() if verified is None else Ready(verified, result, approved=answer is not None)
+    if verified is None or not await _keeps_to_rules_here(job, verified):
+        return Fresh()
+    return Ready(verified, result, approved=answer is not None)
+
+
+async def _keeps_to_rules_here(job: Job, result: Verified) -> bool:
+    """Whether a result that another worker took for good may leave from this one, too. What left already, did.
+
+    Raises GitFailed.
+    """
+    if result.base == result.head:
+        return True
+    if result.intended is not None and await has_arrived(result.intended, job.publisher, job.mirror):
+        return True
+    subject = job.subject(result.base, result.head)
+    checks = await kept_to_rules(subject, await subject.commits.diff(subject.base, subject.head))
+    broken = [check.why for check in checks if check.outcome is CheckOutcome.FAILED]
+    if broken:
+        _log.warning("the stored result breaks a rule of this worker; beginning again", reasons=broken)
+    return not broken
 
 
 def _asked_in_the_middle(earlier: Earlier) -> bool:

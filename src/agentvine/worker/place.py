@@ -1,7 +1,6 @@
 """The folder of one execution, and the removal of those whose worker died."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -59,7 +58,10 @@ class Place:
 
 @asynccontextmanager
 async def place_of(folder: Path, execution_id: str, *, keep: bool = False) -> AsyncIterator[Place]:
-    """An empty place for an execution, in `folder`; gone at the end unless it is to be kept. Raises OSError."""
+    """An empty place for an execution, in `folder`; gone at the end unless it is to be kept. Raises OSError.
+
+    If it cannot be removed, that does not undo what was done in it: the next worker's `sweep` tries again.
+    """
     root = folder / execution_id
     lock = folder / f"{execution_id}.lock"
     async with exclusive(lock, _LOCK_SECONDS):
@@ -70,22 +72,30 @@ async def place_of(folder: Path, execution_id: str, *, keep: bool = False) -> As
         try:
             yield place
         finally:
-            if not keep:
-                await remove_folder(root)
-            lock.unlink(missing_ok=True)
+            if keep or await _removed(root):
+                lock.unlink(missing_ok=True)
 
 
 async def sweep(folder: Path) -> None:
     """Remove the places whose worker is gone: nobody holds their lock. What resists is left, with a word in the log."""
     for lock in await asyncio.to_thread(lambda: list(folder.glob("*.lock"))):
-        root = lock.with_suffix("")
-        with contextlib.suppress(TimeoutError):
+        try:
             async with exclusive(lock, 0):
-                try:
-                    await remove_folder(root)
-                except OSError as error:
-                    _log.warning("cannot be removed", folder=str(root), error=str(error))
-                lock.unlink(missing_ok=True)
+                if await _removed(lock.with_suffix("")):
+                    lock.unlink(missing_ok=True)
+        except TimeoutError:  # somebody works in it
+            continue
+        except OSError as error:
+            _log.warning("cannot be swept", lock=str(lock), error=str(error))
+
+
+async def _removed(root: Path) -> bool:
+    try:
+        await remove_folder(root)
+    except OSError as error:
+        _log.warning("cannot be removed", folder=str(root), error=str(error))
+        return False
+    return True
 
 
 def never_commit_leftovers(workspace: Path) -> None:

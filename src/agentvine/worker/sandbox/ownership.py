@@ -8,22 +8,24 @@ import os
 import stat
 from pathlib import Path
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from agentvine.worker.folders import descend
+
 _PIECE = 1 << 30
 
 
 def adopt(root: Path, user: int | None) -> None:
     """Walk `root`; with `user`, give every entry to it (needs root). Raises OSError."""
-    descriptor = os.open(root, _DIRECTORY)
-    try:
+
+    def visit(directory: int) -> list[str]:
         if user is not None:
-            os.fchown(descriptor, user, user)
-        _walk(descriptor, user)
-    finally:
-        os.close(descriptor)
+            os.fchown(directory, user, user)
+        return _own_entries(directory, user)
+
+    descend(root, visit)
 
 
-def _walk(directory: int, user: int | None) -> None:
+def _own_entries(directory: int, user: int | None) -> list[str]:
+    """Make what is in a directory the box's own. Returns the names of the directories in it."""
     with os.scandir(directory) as listing:
         entries = [(entry.name, entry.stat(follow_symlinks=False)) for entry in listing]
     for name, status in entries:
@@ -32,12 +34,7 @@ def _walk(directory: int, user: int | None) -> None:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)  # noqa: PLW2901  it is another file now
         if user is not None and (status.st_uid, status.st_gid) != (user, user):
             os.chown(name, user, user, dir_fd=directory, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            descriptor = os.open(name, _DIRECTORY, dir_fd=directory)
-            try:
-                _walk(descriptor, user)
-            finally:
-                os.close(descriptor)
+    return [name for name, status in entries if stat.S_ISDIR(status.st_mode)]
 
 
 def _sever(name: str, status: os.stat_result, directory: int) -> None:

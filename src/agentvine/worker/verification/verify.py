@@ -137,7 +137,7 @@ class Verifier:
             crossed = notes.of(await self._crossed(subject, commands, changed), "crossed")
         found = Findings(subject.type, changed, before, after, crossed)
         notes.remarks += _not_checked(subject.type)
-        done = (*checks(found), *await _kept_to_rules(subject, diff))
+        done = (*checks(found), *await kept_to_rules(subject, diff))
         return self._evidence(subject, diff, done, notes, before, after)
 
     async def _commands(self, subject: Subject, notes: _Notes) -> Commands:
@@ -248,8 +248,8 @@ async def _set_up(setup: SetupCommand, place: Path, where: str, box: BoxRunner) 
     return TestRun(verdict=RunVerdict.BROKEN, why=why, record=record)
 
 
-async def _kept_to_rules(subject: Subject, diff: Diff) -> tuple[Check, ...]:
-    """Whether the result is one that this worker's agent was allowed to make."""
+async def kept_to_rules(subject: Subject, diff: Diff) -> tuple[Check, ...]:
+    """Whether the result is one that this worker's agent was allowed to make. Raises GitFailed."""
     operation = await operation_of(subject.commits, subject.base, subject.head, diff, subject.type, subject.url)
     tools = subject.tools or policy_of(subject.type)
     return await asyncio.to_thread(policy_checks, operation, tools, subject.sensitive)  # a result may have many files
