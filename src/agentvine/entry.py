@@ -249,8 +249,9 @@ app.add_typer(_demo, rich_help_panel=START)
 @app.command("doctor", epilog=epilog(("agentvine doctor", "agentvine doctor --json")), rich_help_panel=START)
 def doctor(
     workspace_dir: Annotated[
-        Path, typer.Option("--workspace-dir", metavar="DIR", help="Where workers would keep their workspaces.")
-    ] = Path("/tmp/agentvine"),  # noqa: S108  the workers' own default
+        Path | None,
+        typer.Option("--workspace-dir", metavar="DIR", help="Where workers would keep their workspaces."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
     """Say what is missing on this machine, and how to mend it.
@@ -266,7 +267,9 @@ def doctor(
     from agentvine.server.doctor import examine as examine_server
     from agentvine.worker.doctor import examine as examine_worker
 
-    found = [*examine_server(), *_run(examine_worker(environment(), workspace_dir))]
+    around = environment()
+    place = workspace_dir or Path(around.get("WORKSPACE_DIR") or "/tmp/agentvine")  # noqa: S108  the workers' own default
+    found = [*examine_server(), *_run(examine_worker(around, place))]
     if as_json:
         print(json.dumps([asdict(each) for each in found], indent=2))
     else:

@@ -753,7 +753,9 @@ async def test_what_is_refused_and_allowed_outside_is_shown_with_the_evidence(tm
         assert "list" in said["wished.example:443"]
         assert "list" not in said["offered.example:443"]  # it was let through, and there is no such host
         log = await h.plane.artifact(claimed.lease.execution_id, "egress.jsonl")
-        assert len(log.splitlines()) == sum(contact.count for contact in evidence.egress)
+        assert len(log.splitlines()) == sum(contact.count for contact in evidence.egress if contact.way != "wish")
+        (wish,) = (contact for contact in evidence.egress if contact.way == "wish")
+        assert (wish.target, wish.allowed) == ("wished.example:443", False)
 
 
 async def test_the_server_knows_what_was_spent_before_the_run_is_over(tmp_path: Path) -> None:

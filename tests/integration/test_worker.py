@@ -19,6 +19,7 @@ from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker import WorkerStatus
 from agentvine.kit.clock import SystemClock
+from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.shutdown import Shutdown
 from agentvine.testing.eventually import eventually
 from agentvine.testing.stage import PuppetExecutor, Stage, made, stage
@@ -435,3 +436,14 @@ async def test_trouble_with_claiming_is_told_and_recovered_from(here: Stage, tmp
         assert note.startswith("claiming work: the AgentVine server at ")
         refusing.release()
         await eventually(lambda: says(WorkerStatus.IDLE), 20)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+async def test_a_workspace_directory_that_others_may_write_in_is_refused(
+    here: Stage, tmp_path: Path, mode: int
+) -> None:
+    place = tmp_path / "work"
+    place.mkdir()
+    place.chmod(mode)
+    with pytest.raises(ConfigurationError, match="others may write"):
+        await run_worker(config(here, tmp_path), made(PuppetExecutor()), Shutdown())

@@ -86,7 +86,7 @@ async def deny(
     because: Annotated[str, typer.Option("--because", metavar="TEXT", help="What Claude shall do instead.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Deny what a worker wants to do. Claude goes on with the reason."""
+    """Deny what a worker wants to do. Claude goes on with the reason; without one the task ends."""
     await _respond(call, target, "denied", because, as_json)
 
 

@@ -75,6 +75,14 @@ class Journal:
             }
         )
 
+    def refuse(self, wish: str) -> None:
+        """Keep a wish for a host that this worker does not offer, once."""
+        target = wish[:_LONGEST]
+        reason = "asked for, and not offered by this worker (OFFERED_HOSTS)"
+        self._contacts.setdefault(
+            ("wish", target, False, reason), Contact(way="wish", target=target, allowed=False, reason=reason)
+        )
+
     @property
     def contacts(self) -> tuple[Contact, ...]:
         """What was tried, what is alike taken together; the refused ones first, and how many are not listed last."""
@@ -112,4 +120,9 @@ class Access:
 
     def hosts(self, of_repository: Iterable[str] = ()) -> tuple[str, ...]:
         """What its boxes may connect to, when its repository asks for `of_repository`."""
-        return self.offer.granted([*self.wished, *of_repository])
+        wishes = [*self.wished, *of_repository]
+        granted = self.offer.granted(wishes)
+        for wish in wishes:
+            if wish not in granted:
+                self.journal.refuse(wish)
+        return granted

@@ -1,6 +1,7 @@
 """Puts a worker together and runs it."""
 
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -82,7 +83,12 @@ def _make_workspace_dir(config: WorkerConfig) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         usable = os.access(directory, os.R_OK | os.W_OK | os.X_OK)
+        status = directory.stat()
     except OSError as error:
         raise ConfigurationError(f"WORKSPACE_DIR: {directory} cannot be made: {error.strerror}") from error
     if not usable:
         raise ConfigurationError(f"WORKSPACE_DIR: {directory} is not ours to write in; name another directory")
+    if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError(
+            f"WORKSPACE_DIR: {directory} belongs to somebody else, or others may write in it; name another directory"
+        )

@@ -186,5 +186,7 @@ def _later(failed: GitFailed) -> RepositoryProblem:
 
 
 def _words_of_the_remote(failed: GitFailed) -> str:
+    if "refusing to update checked out branch" in failed.stderr:
+        return "the branch is checked out in that repository, which is not bare; check out another one there, and retry"
     said = [line for line in failed.stderr.splitlines() if line.startswith("remote:") or "[remote rejected]" in line]
     return "\n".join(line.removeprefix("remote:").strip() for line in said).strip() or failed.stderr

@@ -121,7 +121,7 @@ class WorkerConfig(SandboxSettings, PolicySettings):
     """What kind of task it takes: feature, bugfix, test, docs, refactor or review."""
     api_url: _Url = Field(examples=["http://127.0.0.1:8420"])
     """Where the server is."""
-    api_key: _Key = Field(examples=["av_…, made by `agentvine keys create --role worker`"])
+    api_key: _Key = Field(examples=["av_…, made by `agentvine keys create NAME --role worker`"])
     """The key with which the worker speaks to the server; its role is `worker`."""
     redis_url: Annotated[str, StringConstraints(strip_whitespace=True), _url("redis", "rediss", "unix")] | None = Field(
         default=None, repr=False, examples=["redis://127.0.0.1:6379"]

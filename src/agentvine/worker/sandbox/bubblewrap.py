@@ -174,7 +174,7 @@ class _Box:
         output_limit: int = 1_000_000,
     ) -> Completed:
         where = self._inside(cwd)
-        room = self._room(env or {}, {}, proxy=network, model=False)
+        room = self._room(env or {}, {}, proxy=network and bool(self._spec.hosts), model=False)
         session = self._session(argv, room, where)
         try:
             done = await process.run(
@@ -236,7 +236,7 @@ class _Box:
             readable=spec.readable,
             kept=kept,
             environment=env,
-            proxy=proxy and bool(spec.hosts),
+            proxy=proxy,
             model=model,
         )
 
