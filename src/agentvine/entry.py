@@ -268,8 +268,7 @@ def doctor(
     from agentvine.worker.doctor import examine as examine_worker
 
     around = environment()
-    place = workspace_dir or Path(around.get("WORKSPACE_DIR") or "/tmp/agentvine")  # noqa: S108  the workers' own default
-    found = [*examine_server(), *_run(examine_worker(around, place))]
+    found = [*examine_server(), *_run(examine_worker(around, workspace_dir))]
     if as_json:
         print(json.dumps([asdict(each) for each in found], indent=2))
     else:

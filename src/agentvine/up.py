@@ -110,7 +110,8 @@ async def _sandbox_works(plan: Plan) -> None:
     if not any(plan.workers.values()):
         return
     try:
-        await sandbox_here(SandboxSettings.load(plan.for_workers), Toolchain.of_this_worker())
+        toolchain = Toolchain.of_this_worker(plan.for_workers.get("TOOL_PATH"))
+        await sandbox_here(SandboxSettings.load(plan.for_workers), toolchain)
     except ConfigurationError as error:
         raise CannotStart(str(error)) from error
     except SandboxUnavailable as unavailable:

@@ -9,8 +9,10 @@ from agentvine.worker.sandbox.base import EgressRecord
 from agentvine.worker.sandbox.targets import AllowList, InvalidTarget, Target
 
 _MOST_CONTACTS = 199
+"""One less than evidence may hold, for the line that says how many are not listed."""
 _MOST_RECORDS = 10_000
 _LONGEST = 300
+_NOT_OFFERED = "asked for, and not offered by this worker (OFFERED_HOSTS)"
 
 _log = logger("egress")
 
@@ -25,89 +27,84 @@ class Offer:
     always: tuple[str, ...] = ()
     on_demand: tuple[str, ...] = ()
 
-    def granted(self, wished: Iterable[str]) -> tuple[str, ...]:
-        """What is open to an execution with these wishes; a wish that nobody offers is logged and not granted."""
-        offered = AllowList(self.on_demand)
-        good = [wish for wish in wished if _offered(wish, self.on_demand, offered)]
-        return tuple(dict.fromkeys([*self.always, *good]))
-
-
-def _offered(wish: str, entries: tuple[str, ...], offered: AllowList) -> bool:
-    try:
-        good = wish in entries or offered.admits(Target.parse(wish))
-    except InvalidTarget:
-        good = False
-    if not good:
-        _log.warning("a host is wished for that this worker does not offer", host=wish[:_LONGEST])
-    return good
+    def grants(self, wish: str) -> bool:
+        """Whether whoever asks for `wish` gets it, or has it already."""
+        try:
+            return AllowList([*self.always, *self.on_demand]).admits(Target.parse(wish))
+        except InvalidTarget:
+            return False
 
 
 class Journal:
-    """Everything that the boxes of one execution tried to reach. Bounded: a flood of attempts is counted, not kept."""
+    """Everything that the boxes of one execution tried to reach. Bounded: a flood of attempts is counted, not kept.
+
+    What is noted was written by hostile code: nothing of it makes `note` raise.
+    """
 
     def __init__(self) -> None:
         self._contacts: dict[tuple[str, str, bool, str], Contact] = {}
-        self._records: list[EgressRecord] = []
+        self._records: list[Contact] = []
         self._beyond = 0
         self._unlisted = 0
 
     def note(self, record: EgressRecord) -> None:
         """Keep one attempt."""
+        contact = Contact(
+            at=record.at,
+            way=record.way.value,
+            target=_line(record.target),
+            allowed=record.allowed,
+            reason=_line(record.reason) if record.reason else "",
+            bytes_out=record.bytes_out,
+            bytes_in=record.bytes_in,
+        )
         if len(self._records) < _MOST_RECORDS:
-            self._records.append(record)
+            self._records.append(contact)
         else:
             self._beyond += 1
-        target, reason = record.target[:_LONGEST] or "?", record.reason[:_LONGEST]
-        key = (record.way.value, target, record.allowed, reason)
-        known = self._contacts.get(key)
-        if known is None:
-            if len(self._contacts) >= _MOST_CONTACTS:
-                self._unlisted += 1
-                return
-            if not record.allowed:
-                _log.warning("refused", way=record.way.value, target=target, reason=reason)
-            known = Contact(way=record.way.value, target=target, allowed=record.allowed, reason=reason, count=0)
-        self._contacts[key] = known.model_copy(
-            update={
-                "count": known.count + 1,
-                "bytes_out": known.bytes_out + record.bytes_out,
-                "bytes_in": known.bytes_in + record.bytes_in,
-            }
-        )
+        self._list(contact)
 
     def refuse(self, wish: str) -> None:
-        """Keep a wish for a host that this worker does not offer, once."""
-        target = wish[:_LONGEST]
-        reason = "asked for, and not offered by this worker (OFFERED_HOSTS)"
-        self._contacts.setdefault(
-            ("wish", target, False, reason), Contact(way="wish", target=target, allowed=False, reason=reason)
-        )
+        """Keep a wish for a host that this worker does not offer."""
+        contact = Contact(way="wish", target=_line(wish), allowed=False, reason=_NOT_OFFERED)
+        if _key(contact) not in self._contacts:  # it is wished for with each box
+            self._list(contact)
+
+    def _list(self, contact: Contact) -> None:
+        known = self._contacts.get(_key(contact))
+        if known is not None:
+            more = {name: getattr(known, name) + getattr(contact, name) for name in ("count", "bytes_out", "bytes_in")}
+            self._contacts[_key(contact)] = known.model_copy(update=more)
+        elif len(self._contacts) < _MOST_CONTACTS:
+            self._contacts[_key(contact)] = contact.model_copy(update={"at": None})
+            if not contact.allowed:
+                _log.warning("refused", way=contact.way, target=contact.target, reason=contact.reason)
+        else:
+            self._unlisted += 1
 
     @property
     def contacts(self) -> tuple[Contact, ...]:
         """What was tried, what is alike taken together; the refused ones first, and how many are not listed last."""
         listed = sorted(self._contacts.values(), key=lambda one: (one.allowed, one.way, one.target))
         if self._unlisted:
-            listed.append(Contact(way="both", target="others, of more kinds", allowed=False, count=self._unlisted))
+            listed.append(Contact(way="any", target="others, of more kinds", allowed=False, count=self._unlisted))
         return tuple(listed)
 
     def lines(self) -> bytes:
         """All attempts in order, one JSON object a line; empty if there was none."""
-        rows = [
-            Contact(
-                at=record.at,
-                way=record.way.value,
-                target=record.target[:_LONGEST] or "?",
-                allowed=record.allowed,
-                reason=record.reason[:_LONGEST],
-                bytes_out=record.bytes_out,
-                bytes_in=record.bytes_in,
-            ).model_dump_json()
-            for record in self._records
-        ]
+        rows = [record.model_dump_json() for record in self._records]
         if self._beyond:
             rows.append(f'{{"and_more": {self._beyond}}}')
         return "".join(f"{row}\n" for row in rows).encode()
+
+
+def _key(contact: Contact) -> tuple[str, str, bool, str]:
+    return contact.way, contact.target, contact.allowed, contact.reason
+
+
+def _line(text: str) -> str:
+    """`text` as one line that can be stored and shown."""
+    return "".join(char if char.isprintable() else "?" for char in text[:_LONGEST]).strip() or "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +116,11 @@ class Access:
     journal: Journal = field(default_factory=Journal)
 
     def hosts(self, of_repository: Iterable[str] = ()) -> tuple[str, ...]:
-        """What its boxes may connect to, when its repository asks for `of_repository`."""
-        wishes = [*self.wished, *of_repository]
-        granted = self.offer.granted(wishes)
-        for wish in wishes:
-            if wish not in granted:
+        """What its boxes may connect to, when its repository asks for `of_repository`; the rest is in the journal."""
+        granted = list(self.offer.always)
+        for wish in (*self.wished, *of_repository):
+            if self.offer.grants(wish):
+                granted.append(wish)
+            else:
                 self.journal.refuse(wish)
-        return granted
+        return tuple(dict.fromkeys(granted))

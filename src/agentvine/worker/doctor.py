@@ -12,7 +12,7 @@ from agentvine.kit.diagnosis import Diagnosis, Verdict, version_of
 from agentvine.kit.process import ProcessError, run
 from agentvine.worker.confinement import WITHOUT, sandbox_here
 from agentvine.worker.sandbox.host import SandboxUnavailable
-from agentvine.worker.settings import SandboxKind, SandboxSettings
+from agentvine.worker.settings import SandboxKind, SandboxSettings, WorkerConfig
 from agentvine.worker.toolchain import Toolchain
 
 OLDEST_GIT = (2, 38)
@@ -21,13 +21,15 @@ LEAST_FREE_GB = 2.0
 _SECONDS = 20.0
 
 
-async def examine(environment: Mapping[str, str], workspace_dir: Path) -> list[Diagnosis]:
+async def examine(environment: Mapping[str, str], workspace_dir: Path | None = None) -> list[Diagnosis]:
     """Look at what a worker needs. `environment` is what it would be started with."""
+    default = WorkerConfig.model_fields["workspace_dir"].default
+    place = workspace_dir or Path(environment.get(WorkerConfig.variable("workspace_dir")) or default)
     return [
         await _git(environment),
         await _claude(environment),
         *await _sandbox(environment),
-        await asyncio.to_thread(_workspace, workspace_dir),
+        await asyncio.to_thread(_workspace, place),
         _model(environment),
         _pytest(),
     ]
