@@ -172,6 +172,7 @@ def _request(execution: Execution, new: m.NewRequest, now: datetime) -> WorkerRe
         message=new.message,
         context=new.context,
         options=new.options,
+        call=new.call,
         created_at=now,
         expires_at=now + timedelta(seconds=new.expires_in_seconds),
     )

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from agentvine.domain.request import ControllerResponse, RequestKind, RequestStatus, WorkerRequest
+from agentvine.domain.request import ControllerResponse, RequestKind, RequestStatus, ToolUse, Unanswered, WorkerRequest
 from agentvine.store.rows import build, json_text, micros, model_or_none, model_text, moment, strings
 from agentvine.store.unit import Row, Unit
 
@@ -10,10 +10,10 @@ from agentvine.store.unit import Row, Unit
 def insert(unit: Unit, request: WorkerRequest) -> bool:
     """Keep a request; False if its id is there already."""
     fresh = unit.run(
-        """INSERT INTO requests (id, task_id, work_order_id, execution_id, kind, message, context, options, created_at,
-               expires_at, status)
-           VALUES (:id, :task_id, :work_order_id, :execution_id, :kind, :message, :context, :options, :created_at,
-               :expires_at, :status) ON CONFLICT DO NOTHING""",
+        """INSERT INTO requests (id, task_id, work_order_id, execution_id, kind, message, context, options, call,
+               created_at, expires_at, unanswered, status)
+           VALUES (:id, :task_id, :work_order_id, :execution_id, :kind, :message, :context, :options, :call,
+               :created_at, :expires_at, :unanswered, :status) ON CONFLICT DO NOTHING""",
         id=request.id,
         task_id=request.task_id,
         work_order_id=request.work_order_id,
@@ -22,8 +22,10 @@ def insert(unit: Unit, request: WorkerRequest) -> bool:
         message=request.message,
         context=request.context,
         options=json_text(request.options),
+        call=model_text(request.call) if request.call else None,
         created_at=micros(request.created_at),
         expires_at=micros(request.expires_at),
+        unanswered=request.unanswered.value,
         status=request.status.value,
     )
     return bool(fresh)
@@ -119,8 +121,10 @@ def request_of(row: Row) -> WorkerRequest:
             "message": row["message"],
             "context": row["context"],
             "options": strings(row["options"]),
+            "call": model_or_none(ToolUse, row["call"]),
             "created_at": moment(row["created_at"]),
             "expires_at": moment(row["expires_at"]),
+            "unanswered": Unanswered(row["unanswered"]),
             "status": RequestStatus(row["status"]),
             "response": model_or_none(ControllerResponse, row["response"]),
         },

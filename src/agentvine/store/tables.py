@@ -184,6 +184,7 @@ executions = Table(
     _text("artifacts", default="[]"),
     _number("verified", default=0),
     _text("summary", default=""),
+    _number("comments_heard", default=0),
     UniqueConstraint("work_order_id", "lease_token"),
     sqlite_with_rowid=False,
 )
@@ -248,9 +249,45 @@ requests = Table(
     _number("expires_at"),
     _text("status"),
     Column("response", Text),
+    Column("call", Text),
+    _text("unanswered", default="decide"),
     Index("ix_requests_work_order_id", "work_order_id"),
     Index("ix_requests_status", "status", "created_at", "id"),
 )
+
+precedents = Table(
+    "precedents",
+    metadata,
+    _id(),
+    _number("created_at"),
+    _text("created_by"),
+    Column("expires_at", BigInteger),
+    Column("forgotten_at", BigInteger),
+    _refers("request_id", "requests.id"),
+    _text("kind"),
+    Column("type", Text),
+    Column("repository", Text),
+    _text("likeness"),
+    _text("message"),
+    _text("response"),
+    Index("ix_precedents_likeness", "likeness"),
+)
+"""`likeness` is a digest of what a request must have in common with the one that was answered; type and repository are
+where it holds, NULL for everywhere."""
+
+comments = Table(
+    "comments",
+    metadata,
+    _refers("work_order_id", "work_orders.id"),
+    _number("number"),
+    _number("at"),
+    _text("author"),
+    _text("text"),
+    PrimaryKeyConstraint("work_order_id", "number"),
+)
+
+readers = Table("readers", metadata, Column("name", Text, primary_key=True), _number("position"))
+"""How far those have read who follow the events on the server's side, such as the notifier."""
 
 events = Table(
     "events",

@@ -11,7 +11,7 @@ from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
 from agentvine.domain.ids import ExecutionId, RequestId, WorkerId, WorkOrderId
 from agentvine.domain.key import Key, Scope
 from agentvine.domain.repository import Sha
-from agentvine.domain.request import RequestKind, WorkerRequest
+from agentvine.domain.request import RequestKind, ToolUse, WorkerRequest
 from agentvine.domain.retry import Failure
 from agentvine.domain.task import QUEUES, NewTask, QueueName, Specialization, Task
 from agentvine.domain.work_order import Lease, OrderStatus, WorkOrder
@@ -198,6 +198,7 @@ class NewRequest(Held):
     message: Text
     context: Text = ""
     options: Annotated[tuple[Line, ...], Field(max_length=20)] = ()
+    call: ToolUse | None = None
     expires_in_seconds: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = 3 * 86_400
 
 
