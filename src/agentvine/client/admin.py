@@ -11,10 +11,12 @@ from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
+from agentvine.domain.precedent import Precedent
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import NewTask, Task
 from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.domain.worker import Worker
+from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 
@@ -47,8 +49,16 @@ class HTTPFrontDesk:
     async def cancel(self, task_id: str) -> WorkOrder:
         return await self._api.fetch(WorkOrder, Call(routes.CANCEL_TASK, {"task_id": task_id}))
 
-    async def retry(self, task_id: str) -> WorkOrder:
-        return await self._api.fetch(WorkOrder, Call(routes.RETRY_TASK, {"task_id": task_id}, idempotent=False))
+    async def retry(self, task_id: str, retry: m.Retry | None = None) -> WorkOrder:
+        body = None if retry is None else to_json(retry)
+        return await self._api.fetch(WorkOrder, Call(routes.RETRY_TASK, {"task_id": task_id}, body, idempotent=False))
+
+    async def comment(self, task_id: str, new: m.NewComment) -> m.Comment:
+        call = Call(routes.COMMENT, {"task_id": task_id}, to_json(new), idempotent=False)
+        return await self._api.fetch(m.Comment, call)
+
+    async def comments(self, task_id: str) -> tuple[m.Comment, ...]:
+        return await self._api.fetch(tuple[m.Comment, ...], Call(routes.COMMENTS, {"task_id": task_id}))
 
     async def work_order(self, work_order_id: str) -> WorkOrder:
         return await self._api.fetch(WorkOrder, Call(routes.WORK_ORDER, {"work_order_id": work_order_id}))
@@ -73,11 +83,19 @@ class HTTPFrontDesk:
     async def transcript(self, execution_id: str, after: int = 0, wait_seconds: float = 0.0) -> m.TranscriptPage:
         return await self._api.fetch(m.TranscriptPage, transcript_call(execution_id, after, wait_seconds))
 
-    async def diff(self, execution_id: str) -> str:
-        return (await self._api.send(Call(routes.DIFF, {"execution_id": execution_id}))).decode()
+    async def diff(self, execution_id: str, draft: bool = False) -> str:
+        parameters = {"draft": "true"} if draft else {}
+        call = Call(routes.DIFF, {"execution_id": execution_id}, parameters=parameters)
+        return (await self._api.send(call)).decode("utf-8", "replace")
 
     async def evidence(self, execution_id: str) -> Evidence:
         return await self._api.fetch(Evidence, Call(routes.EVIDENCE, {"execution_id": execution_id}))
+
+    async def statement(self, execution_id: str) -> str:
+        return (await self._api.send(Call(routes.STATEMENT, {"execution_id": execution_id}))).decode("ascii", "replace")
+
+    async def signing_key(self) -> adm.SigningKeyInfo:
+        return await self._api.fetch(adm.SigningKeyInfo, Call(routes.SIGNING_KEY, {}))
 
     async def requests(
         self, status: RequestStatus | None = RequestStatus.OPEN, cursor: str | None = None, limit: int = 50
@@ -85,11 +103,27 @@ class HTTPFrontDesk:
         parameters = {"status": status or "any", "cursor": cursor, "limit": limit}
         return await self._api.fetch(m.Page[WorkerRequest], Call(routes.REQUESTS, {}, parameters=parameters))
 
+    async def inbox(self, cursor: str | None = None, limit: int = 50) -> m.Inbox:
+        parameters = {"cursor": cursor, "limit": limit}
+        return await self._api.fetch(m.Inbox, Call(routes.INBOX, {}, parameters=parameters))
+
     async def request(self, request_id: str) -> WorkerRequest:
         return await self._api.fetch(WorkerRequest, Call(routes.REQUEST, {"request_id": request_id}))
 
     async def respond(self, request_id: str, reply: m.Reply) -> WorkerRequest:
         return await self._api.fetch(WorkerRequest, Call(routes.RESPOND, {"request_id": request_id}, to_json(reply)))
+
+    async def precedents(
+        self, everything: bool = False, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[Precedent]:
+        parameters = {"everything": str(everything).lower(), "cursor": cursor, "limit": limit}
+        return await self._api.fetch(m.Page[Precedent], Call(routes.PRECEDENTS, {}, parameters=parameters))
+
+    async def precedent(self, precedent_id: str) -> Precedent:
+        return await self._api.fetch(Precedent, Call(routes.PRECEDENT, {"precedent_id": precedent_id}))
+
+    async def forget(self, precedent_id: str) -> Precedent:
+        return await self._api.fetch(Precedent, Call(routes.FORGET, {"precedent_id": precedent_id}))
 
     async def workers(self) -> tuple[Worker, ...]:
         return await self._api.fetch(tuple[Worker, ...], Call(routes.WORKERS, {}))
@@ -109,26 +143,26 @@ class HTTPFrontDesk:
     async def keys(self) -> tuple[Key, ...]:
         return await self._api.fetch(tuple[Key, ...], Call(routes.KEYS, {}))
 
-    async def create_key(self, new: m.NewKey) -> m.CreatedKey:
-        return await self._api.fetch(m.CreatedKey, Call(routes.CREATE_KEY, {}, to_json(new), idempotent=False))
+    async def create_key(self, new: adm.NewKey) -> adm.CreatedKey:
+        return await self._api.fetch(adm.CreatedKey, Call(routes.CREATE_KEY, {}, to_json(new), idempotent=False))
 
-    async def rotate_key(self, key_id: str, rotation: m.Rotation = m.Rotation()) -> m.CreatedKey:
+    async def rotate_key(self, key_id: str, rotation: adm.Rotation = adm.Rotation()) -> adm.CreatedKey:
         call = Call(routes.ROTATE_KEY, {"key_id": key_id}, to_json(rotation), idempotent=False)
-        return await self._api.fetch(m.CreatedKey, call)
+        return await self._api.fetch(adm.CreatedKey, call)
 
     async def audit(self, cursor: str | None = None, limit: int = 50) -> m.Page[AuditEntry]:
         parameters = {"cursor": cursor, "limit": limit}
         return await self._api.fetch(m.Page[AuditEntry], Call(routes.AUDIT, {}, parameters=parameters))
 
-    async def verify_audit(self, after: int = 0, expected: str | None = None) -> m.AuditCheck:
+    async def verify_audit(self, after: int = 0, expected: str | None = None) -> adm.AuditCheck:
         parameters = {"after": after, "expected": expected}
-        return await self._api.fetch(m.AuditCheck, Call(routes.VERIFY_AUDIT, {}, parameters=parameters))
+        return await self._api.fetch(adm.AuditCheck, Call(routes.VERIFY_AUDIT, {}, parameters=parameters))
 
     async def revoke_key(self, key_id: str) -> Key:
         return await self._api.fetch(Key, Call(routes.REVOKE_KEY, {"key_id": key_id}))
 
-    async def who_am_i(self) -> m.WhoAmI:
-        return await self._api.fetch(m.WhoAmI, Call(routes.WHO_AM_I, {}))
+    async def who_am_i(self) -> adm.WhoAmI:
+        return await self._api.fetch(adm.WhoAmI, Call(routes.WHO_AM_I, {}))
 
-    async def health(self) -> m.Health:
-        return await self._api.fetch(m.Health, Call(routes.HEALTH, {}))
+    async def health(self) -> adm.Health:
+        return await self._api.fetch(adm.Health, Call(routes.HEALTH, {}))

@@ -98,6 +98,15 @@ class HTTPControlPlane:
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:
         await self._spoken.send(_of_execution(routes.PHASE, execution_id, report))
 
+    async def comments(self, work_order_id: str, wanted: m.CommentsWanted) -> m.CommentPage:
+        call = Call(
+            routes.HEAR_COMMENTS,
+            {"work_order_id": work_order_id},
+            parameters=wanted.model_dump(),
+            wait_seconds=wanted.wait_seconds,
+        )
+        return await self._spoken.fetch(m.CommentPage, call)
+
     async def add_transcript(self, execution_id: str, batch: m.TranscriptBatch) -> None:
         await self._spoken.send(_of_execution(routes.ADD_TRANSCRIPT, execution_id, batch))
 

@@ -31,6 +31,10 @@ class AuditKind(StrEnum):
     KEY_CREATED = "key.created"
     KEY_ROTATED = "key.rotated"
     KEY_REVOKED = "key.revoked"
+    REQUEST_ANSWERED = "request.answered"
+    """A person answered, approved or denied, in time or late."""
+    PRECEDENT_MADE = "precedent.made"
+    PRECEDENT_FORGOTTEN = "precedent.forgotten"
 
 
 class AuditEntry(Model):

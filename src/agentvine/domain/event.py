@@ -12,6 +12,7 @@ class EventKind(StrEnum):
     """`<what>.<happened>`; new kinds may appear, a reader passes over those that it does not know."""
 
     TASK_SUBMITTED = "task.submitted"
+    TASK_COMMENTED = "task.commented"
     ORDER_CLAIMED = "order.claimed"
     ORDER_STARTED = "order.started"
     ORDER_RELEASED = "order.released"
@@ -30,6 +31,10 @@ class EventKind(StrEnum):
     REQUEST_OPENED = "request.opened"
     REQUEST_ANSWERED = "request.answered"
     REQUEST_EXPIRED = "request.expired"
+    REQUEST_ANSWERED_LATE = "request.answered_late"
+    REQUEST_LEFT_TO_PEOPLE = "request.left_to_people"
+    PRECEDENT_MADE = "precedent.made"
+    PRECEDENT_FORGOTTEN = "precedent.forgotten"
     WORKER_REGISTERED = "worker.registered"
     WORKER_OFFLINE = "worker.offline"
     KEY_CREATED = "key.created"

@@ -94,6 +94,21 @@ class RefusedCall(Model):
     count: Count = 1
 
 
+class ApprovedCall(Model):
+    """Something sensitive that the agent did, or that its result does, because somebody had agreed to it."""
+
+    tool: Line
+    """`result`: what the result changes, whatever changed it."""
+    rule: Line
+    """What makes it sensitive."""
+    asked: Note
+    """What was asked for."""
+    made_by: Line
+    """Who agreed, as in a response to a request."""
+    changed: bool = False
+    """True: it was approved, and made, with another input."""
+
+
 class Evidence(Model):
     """The record that goes with a delivery, or with its refusal."""
 
@@ -111,6 +126,8 @@ class Evidence(Model):
     files_changed: Count = 0
     lines_added: Count = 0
     lines_removed: Count = 0
+    change_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Over all that differs between base and head, see `statement.change_digest`."""
     findings: tuple[Finding, ...] = ()
     usage: Usage = Usage()
     repairs: Count = 0
@@ -120,6 +137,8 @@ class Evidence(Model):
     """What was reached outside, or tried to, by the agent and by the repository's commands; at most 200 kinds."""
     refused_calls: Annotated[tuple[RefusedCall, ...], Field(max_length=200)] = ()
     """What the agent wanted to do and was not let, at most 200 kinds."""
+    approved_calls: Annotated[tuple[ApprovedCall, ...], Field(max_length=200)] = ()
+    """What somebody agreed to, in this execution or an earlier one of the order; the latest 200."""
     not_checked: tuple[str, ...] = ()
     """What a reader might think was checked, and was not."""
 

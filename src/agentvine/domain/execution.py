@@ -8,7 +8,7 @@ from pydantic import Field
 from agentvine.domain.base import Line, Model, Moment, SessionName
 from agentvine.domain.ids import ExecutionId, TaskId, WorkerId, WorkOrderId
 from agentvine.domain.repository import BranchName, Sha
-from agentvine.domain.retry import Failure
+from agentvine.domain.retry import GOES_ON, Failure
 from agentvine.domain.worker_types import TaskType
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -87,3 +87,19 @@ class Execution(Model):
     delivery: Delivery | None = None
     artifacts: tuple[str, ...] = ()
     """Names of what the server keeps for this execution: bundle, diff, evidence …"""
+    comments_heard: Count = 0
+    """Up to which comment its agent was told what people said of the order."""
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether the next attempt goes on with its conversation, which was interrupted and not judged.
+
+        A conversation in which the agent fails before the model has said anything is not gone on with: it may be what
+        makes the agent fail.
+        """
+        if self.session_id is None:
+            return False
+        if self.outcome is Outcome.FAILED and self.failure is not None:
+            reason = self.failure.reason
+            return reason in GOES_ON and (self.usage.turns > 0 or reason.value.startswith("model_"))
+        return self.outcome in {Outcome.RELEASED, Outcome.LOST}

@@ -16,9 +16,12 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from agentvine.domain.approval import rules_of
 from agentvine.domain.base import Line, Strict, Text
+from agentvine.domain.globs import path_fits
 from agentvine.domain.permission import PermissionLevel
-from agentvine.domain.request import RequestKind, WorkerRequest
+from agentvine.domain.request import RequestKind, Unanswered, WorkerRequest
+from agentvine.domain.span import Span
 from agentvine.domain.work_order import WorkOrder
 from agentvine.domain.worker_types import TaskType
 
@@ -26,6 +29,7 @@ MOST_RULES = 200
 LARGEST_POLICY = 1024 * 1024
 """Bytes of a policy file."""
 _RULE_HEAD = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
+_UNANSWERED_HEAD = re.compile(r"^[ \t]*\[[ \t]*unanswered[ \t]*\]", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 
 
@@ -72,6 +76,17 @@ class Match(Strict):
     """All of them must stand in the message or the context, as whole words unless a `*` begins or ends them."""
     options: Annotated[tuple[Line, ...], Field(max_length=20)] = ()
     """All of them must be among the options that the request offers."""
+    tools: Annotated[tuple[_Glob, ...], Field(max_length=100)] = ()
+    """The tool of the call that waits, with `*` for anything; `result` for what a result changes."""
+    paths: Annotated[tuple[_Glob, ...], Field(max_length=100)] = ()
+    """The files that the call names: `approve` fits if all of them do, `deny` and `ask` if one does."""
+    rules: Annotated[tuple[_Name, ...], Field(max_length=100)] = ()
+    """The rules by which it is sensitive, by name: as with `paths`."""
+
+    @property
+    def of_calls(self) -> bool:
+        """Whether it is for calls that need approval, and for nothing else."""
+        return bool(self.tools or self.paths or self.rules)
 
 
 class Rule(Strict):
@@ -84,6 +99,10 @@ class Rule(Strict):
     text: Text = ""
     """What Claude is told: the answer, or what goes with an approval or a denial."""
     match: Match = Match()
+    unanswered: Unanswered | None = None
+    """With `ask`: what happens if nobody answers. None: what the policy says for such requests."""
+    expires_after: Span | None = None
+    """With `ask`: how long people have. None: as long as the worker gives them."""
 
     @property
     def message(self) -> str:
@@ -91,10 +110,40 @@ class Rule(Strict):
         return self.text.strip() or (self.reason if self.decide is Decision.DENY else "")
 
 
+class Defaults(Strict):
+    """What happens to requests that nobody answers, unless the rule that leaves them to people says otherwise."""
+
+    clarification: Unanswered = Unanswered.DECIDE
+    approval: Unanswered = Unanswered.DENY
+    """Of a call that waits."""
+    delivery: Unanswered = Unanswered.FAIL
+    """Of a result that waits for approval: it never leaves without."""
+
+
+ALLOWED: Mapping[str, tuple[Unanswered, ...]] = {
+    "clarification": (Unanswered.DECIDE, Unanswered.FAIL),
+    "approval": (Unanswered.DENY, Unanswered.FAIL),
+    "delivery": (Unanswered.FAIL,),
+}
+"""What may happen to each."""
+
+
 class Policy(Strict):
     """Rules in the order in which they are asked."""
 
     rule: tuple[Rule, ...] = ()
+    unanswered: Defaults = Defaults()
+
+    def when_unanswered(self, request: WorkerRequest, rule: Rule | None) -> Unanswered:
+        """What happens to a request that nobody answers; `rule` is the one that fits it."""
+        if request.kind is RequestKind.CLARIFICATION:
+            kind, otherwise = "clarification", self.unanswered.clarification
+        elif request.call is not None:
+            kind, otherwise = "approval", self.unanswered.approval
+        else:
+            kind, otherwise = "delivery", self.unanswered.delivery
+        wanted = rule.unanswered if rule else None
+        return wanted if wanted is not None and wanted in ALLOWED[kind] else otherwise
 
 
 class PolicyMistakes(ValueError):
@@ -116,10 +165,15 @@ class Case:
     message: str
     context: str = ""
     options: tuple[str, ...] = ()
+    tool: str = ""
+    """Of the call that waits; empty if there is none."""
+    paths: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, order: WorkOrder, request: WorkerRequest) -> Self:
         """What `request` is to the rules, asked for `order`."""
+        call = request.call
         return cls(
             order.type,
             order.permission_level,
@@ -128,6 +182,9 @@ class Case:
             request.message,
             request.context,
             request.options,
+            call.tool if call else "",
+            call.paths if call else (),
+            rules_of(call.rule) if call else (),
         )
 
 
@@ -148,7 +205,7 @@ def _fits(rule: Rule, case: Case, said: str) -> bool:
     if match.repositories and not any(_glob(glob).match(case.repository) for glob in match.repositories):
         return False
     offered = {option.strip().casefold() for option in case.options}
-    if not all(option.casefold() in offered for option in match.options):
+    if not all(option.casefold() in offered for option in match.options) or not _call_fits(rule, case):
         return False
     return all(_part(words) in said for words in match.words)
 
@@ -159,6 +216,19 @@ def _level_fits(rule: Rule, level: PermissionLevel) -> bool:
     if rule.decide is Decision.APPROVE and level is PermissionLevel.HUMAN_REQUIRED:
         return level in named
     return not named or level in named
+
+
+def _call_fits(rule: Rule, case: Case) -> bool:
+    """What is sensitive is approved by a rule only if the rule says of what calls it speaks."""
+    match = rule.match
+    if not case.tool or not match.of_calls:
+        return not match.of_calls and not (case.tool and rule.decide is Decision.APPROVE)
+    if match.tools and not any(_glob(glob).match(case.tool) for glob in match.tools):
+        return False
+    enough = all if rule.decide is Decision.APPROVE else any
+    if match.rules and not (case.rules and enough(name in match.rules for name in case.rules)):
+        return False
+    return not match.paths or bool(case.paths and enough(path_fits(match.paths, path) for path in case.paths))
 
 
 @cache
@@ -183,7 +253,10 @@ def _part(words: str) -> str:
 
 
 def parse(content: bytes) -> Policy:
-    """The policy in a TOML file of `[[rule]]` tables. Raises `PolicyMistakes` with all that is wrong in it."""
+    """The policy in a TOML file of `[[rule]]` tables and perhaps one `[unanswered]`.
+
+    Raises `PolicyMistakes` with all that is wrong in it.
+    """
     if len(content) > LARGEST_POLICY:
         raise PolicyMistakes(f"it is larger than {LARGEST_POLICY} bytes")
     try:
@@ -193,12 +266,13 @@ def parse(content: bytes) -> Policy:
         raise PolicyMistakes(f"it is no UTF-8 text: {error.reason} at byte {error.start}") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PolicyMistakes(f"it is no TOML: {error}") from None
-    tables = top.pop("rule", [])
+    tables, defaults = top.pop("rule", []), top.pop("unanswered", {})
     mistakes = [f"{name}: there is no such field; write each rule below a line [[rule]]" for name in top]
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise PolicyMistakes(*mistakes, "rule: write each rule as a table that starts with the line [[rule]]")
     if len(tables) > MOST_RULES:
         mistakes.append(f"there are {len(tables)} rules; write at most {MOST_RULES}")
+    mistakes += _wrong_defaults(text, defaults)
     rules = []
     for place, table in zip(_places(text, tables), tables, strict=True):
         try:
@@ -209,7 +283,20 @@ def parse(content: bytes) -> Policy:
         mistakes += [f"{place}{mistake}" for mistake in (*_contradictions(table), *_name_taken(table, tables))]
     if mistakes:
         raise PolicyMistakes(*mistakes)
-    return Policy(rule=tuple(rules))
+    return Policy(rule=tuple(rules), unanswered=Defaults.model_validate(defaults))
+
+
+def _wrong_defaults(content: str, table: object) -> Iterator[str]:
+    head = _UNANSWERED_HEAD.search(content)
+    place = f"line {content.count(chr(10), 0, head.start()) + 1}, unanswered" if head else "unanswered"
+    if not isinstance(table, dict):
+        yield f"{place}: write it as a table that starts with the line [unanswered]"
+        return
+    for name, value in table.items():
+        if name not in ALLOWED:
+            yield f"{place}.{name}: there is no such field; the fields are {', '.join(ALLOWED)}"
+        elif value not in ALLOWED[name]:
+            yield f"{place}.{name}: write {' or '.join(repr(one.value) for one in ALLOWED[name])}"
 
 
 def _places(content: str, tables: Sequence[Mapping[str, object]]) -> Iterator[str]:
@@ -229,6 +316,7 @@ def _contradictions(table: Mapping[str, object]) -> Iterator[str]:
         yield "text: is needed; write the answer that Claude is given"
     if decide == Decision.ASK and text:
         yield "text: leave it out; the person who is asked writes the answer"
+    yield from _wrong_patience(table)
     if not isinstance(match, dict):
         return
     kind = match.get("kind")
@@ -236,8 +324,26 @@ def _contradictions(table: Mapping[str, object]) -> Iterator[str]:
         yield "match.kind: an approval is not answered; decide 'approve' or 'deny', or write 'clarification'"
     if decide in (Decision.APPROVE, Decision.DENY) and kind == RequestKind.CLARIFICATION:
         yield "match.kind: a clarification is answered; decide 'answer', or write 'approval'"
+    about_calls = [name for name in ("tools", "paths", "rules") if match.get(name)]
+    if about_calls and (decide == Decision.ANSWER or kind == RequestKind.CLARIFICATION):
+        yield f"match.{about_calls[0]}: leave it out; a question is about no call of a tool"
     if decide in tuple(_SETTLES) and not any(match.values()):
         yield f"match: is needed, or it would settle everything; write at least one of {_names(Match)}"
+
+
+def _wrong_patience(table: Mapping[str, object]) -> Iterator[str]:
+    """What does not go together in what a rule says of requests that nobody answers."""
+    match, unanswered = table.get("match"), table.get("unanswered")
+    if table.get("decide") != Decision.ASK:
+        for name in ("unanswered", "expires_after"):
+            if name in table:
+                yield f"{name}: leave it out; only what a rule leaves to people (decide = 'ask') can stay unanswered"
+        return
+    kind = match.get("kind") if isinstance(match, dict) else None
+    if unanswered == Unanswered.DECIDE and kind != RequestKind.CLARIFICATION:
+        yield "unanswered: 'decide' is for questions alone; write match.kind = 'clarification', or 'fail' here"
+    if unanswered == Unanswered.DENY and kind != RequestKind.APPROVAL:
+        yield "unanswered: 'deny' is for approvals alone; write match.kind = 'approval', or 'fail' here"
 
 
 def _name_taken(table: Mapping[str, object], tables: Sequence[Mapping[str, object]]) -> Iterator[str]:
@@ -256,6 +362,7 @@ _PLAIN = {
 }
 _EXPECTED: Mapping[str, type[StrEnum]] = {
     "decide": Decision,
+    "unanswered": Unanswered,
     "types": TaskType,
     "permission_levels": PermissionLevel,
     "kind": RequestKind,
@@ -281,6 +388,9 @@ _FORMS = {
     "name": "write small letters, digits and hyphens, at most 50, such as 'never-round'",
     "text": "it holds a NUL character, which no answer may; leave it out",
     "repositories": "write an address without backslashes, such as 'https://github.com/acme/*'",
+    "tools": "write the name of a tool, such as 'Write' or 'Bash'",
+    "paths": "write a path without backslashes, such as 'docs/**' or 'uv.lock'",
+    "rules": "write the name of a rule of sensitive operations, such as 'dependencies'",
 }
 
 

@@ -48,7 +48,11 @@ class ToolUse(Model):
     digest: Digest
     """Over tool and input; the approval is for this and for nothing else."""
     leaves: Annotated[dict[str, str | None], Field(max_length=2000)] = {}
-    """The files as the call leaves them, where that is known: the git blob by path, None for one that is deleted."""
+    """The files as the call leaves them, where that is known: the git blob by path, None for one that is deleted. A
+    mode other than 100644 stands before the blob."""
+    paths: Annotated[tuple[str, ...], Field(max_length=200)] = ()
+    """The files that the call names, or that a result changes, as far as known: relative to the root of the repository
+    where they are in it. Empty if they are too many."""
 
 
 class WorkerRequest(Model):

@@ -123,3 +123,24 @@ RETRY_RULES: Mapping[FailureReason, RetryRule] = MappingProxyType(
     }
 )
 """One rule for every reason; `tests/unit/test_retry.py` sees to it that none is missing."""
+
+GOES_ON: frozenset[FailureReason] = frozenset(
+    {
+        _REASON.AGENT_NO_FIRST_MESSAGE,
+        _REASON.AGENT_IDLE,
+        _REASON.AGENT_NO_EXIT,
+        _REASON.AGENT_CRASHED,
+        _REASON.AGENT_NO_RESULT,
+        _REASON.AGENT_ERROR,
+        _REASON.MODEL_OVERLOADED,
+        _REASON.MODEL_RATE_LIMITED,
+        _REASON.MODEL_AUTH_FAILED,
+        _REASON.DISK_FULL,
+        _REASON.WORKER_LOST,
+        _REASON.WORKER_ERROR,
+        _REASON.SELF_FENCED,
+        _REASON.DRAINED,
+    }
+)
+"""After which the next attempt goes on with the conversation: it was broken off, not judged. After all others the work
+begins again, because what was done so far led nowhere (a verification that failed, a limit), or never began."""

@@ -123,7 +123,9 @@ class Ruling:
     rule: str = ""
     why: str = ""
     subjects: tuple[str, ...] = ()
-    """The files or commands that it is about."""
+    """The files or commands that it is about, in words."""
+    files: tuple[str, ...] = ()
+    """The files among them."""
 
     @property
     def allowed(self) -> bool:
@@ -131,12 +133,11 @@ class Ruling:
 
     @property
     def reason(self) -> str:
-        """For the agent, and for whoever reads the evidence."""
+        """For who decides, for the agent, and for whoever reads the evidence."""
         shown = ", ".join(self.subjects[:_SHOWN])
         more = f" and {len(self.subjects) - _SHOWN} more" if len(self.subjects) > _SHOWN else ""
         return (
-            f"{shown}{more}: sensitive by the rule {self.rule} ({self.why}). It needs approval, and nobody can give it "
-            "here: find a way without it, or leave it out and say in your last message what is needed. An operator "
+            f"{shown}{more}: sensitive by the rule {self.rule} ({self.why}). It needs approval, unless an operator "
             f'allows it with [[allow]] rule = "{self.rule}" in the file that SENSITIVE_RULES names.'
         )
 
@@ -154,24 +155,27 @@ def looks_secret(line: str) -> bool:
 
 
 def judge(operation: Operation, sensitive: Sensitive) -> Ruling:
-    """The first rule that forbids the operation, with all that breaks it; an allowing ruling if there is none."""
+    """The first rule by which the operation needs approval; an allowing ruling if there is none."""
     return next((ruling for ruling in judge_all(operation, sensitive)), _ALLOWED)
 
 
 def judge_all(operation: Operation, sensitive: Sensitive) -> Iterator[Ruling]:
-    """Every rule that forbids the operation."""
+    """Every rule by which the operation needs approval, with all that breaks it."""
     for rule in sensitive.rules:
         fitting = [one for one in sensitive.allow if one.rule == rule.name and _fits(one, operation)]
         if any(not one.paths for one in fitting):
             continue
         spared = tuple(path for one in fitting for path in one.paths)
+        files = tuple(_files(rule, operation, spared))
+        secrets = tuple(path for path in operation.secrets if rule.name == CREDENTIALS and not _any(spared, path))
         subjects = (
-            *_files(rule, operation, spared),
+            *files,
             *_commands(rule, operation),
-            *_special(rule, operation, sensitive, spared),
+            *(f"{path} (a line looks like a secret)" for path in secrets),
+            *_special(rule, operation, sensitive),
         )
         if subjects:
-            yield Ruling(rule.name, rule.why, tuple(dict.fromkeys(subjects)))
+            yield Ruling(rule.name, rule.why, tuple(dict.fromkeys(subjects)), tuple(dict.fromkeys((*files, *secrets))))
 
 
 def _fits(one: Allowance, operation: Operation) -> bool:
@@ -195,14 +199,11 @@ def _commands(rule: SensitiveRule, operation: Operation) -> Iterator[str]:
             yield f"`{' '.join(words)[:200]}`"
 
 
-def _special(rule: SensitiveRule, operation: Operation, sensitive: Sensitive, spared: tuple[str, ...]) -> Iterator[str]:
+def _special(rule: SensitiveRule, operation: Operation, sensitive: Sensitive) -> Iterator[str]:
     if rule.name == DELETING and operation.deleted > sensitive.deleted_files:
         yield f"{operation.deleted} files are deleted, more than {sensitive.deleted_files}"
-    if rule.name == CREDENTIALS:
-        found = (path for path in operation.secrets if not _any(spared, path))
-        yield from (f"{path} (a line looks like a secret)" for path in found)
-        if operation.unread:
-            yield "the whole change (it is too large to be looked through for secrets)"
+    if rule.name == CREDENTIALS and operation.unread:
+        yield "the whole change (it is too large to be looked through for secrets)"
     if rule.name == INSTALLING:
         for words in operation.commands:
             if foreign := [name for name in installed(words) if not _allowed_package(name, sensitive)]:

@@ -63,6 +63,8 @@ class NewTask(Strict):
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
     """The hard limit of one execution; None: the worker's `task_timeout`."""
+    follows: TaskId | None = None
+    """The completed task whose conversation and branch this one goes on with. Only the server sets it."""
     hosts: Hosts = ()
     """What its sandbox shall be able to reach, of that which the worker offers; a package index for instance."""
 

@@ -100,12 +100,25 @@ async def run(
         async with asyncio.timeout(timeout):
             code = await running.wait()
     except TimeoutError:
-        code = await _uninterrupted(running.terminate(grace))
+        code = await uninterrupted(running.terminate(grace))
         raise ProcessTimeout(argv, timeout, _completed(argv, code, outputs, started)) from None
     except BaseException:
-        await _uninterrupted(running.terminate(grace))
+        await uninterrupted(running.terminate(grace))
         raise
     return _completed(argv, code, outputs, started)
+
+
+async def at_terminal(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
+    """Run a command for whoever sits at the terminal, such as an editor: it has this process's own input and outputs.
+
+    Returns its exit code, 128 + n if signal n ended it. Raises ProcessNotFound.
+    """
+    process = _start_attached(argv, env)
+    try:
+        return _shell_code(await asyncio.to_thread(process.wait))
+    finally:
+        if process.poll() is None:
+            process.terminate()
 
 
 async def spawn(
@@ -209,7 +222,7 @@ class Running:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        await _uninterrupted(self.kill_tree())
+        await uninterrupted(self.kill_tree())
 
     async def _last_words(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -319,6 +332,14 @@ def _start(
             raise
 
 
+def _start_attached(argv: Sequence[str], env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    _look_for(argv, None, env)
+    try:
+        return subprocess.Popen(list(argv), env=dict(env))
+    except OSError as error:
+        raise ProcessNotFound(f"cannot start {argv[0]}: {error.strerror}", argv) from error
+
+
 def _memory(stack: contextlib.ExitStack, content: bytes) -> int:
     """An anonymous file that holds `content`: unlike a pipe it needs nobody to feed it."""
     file = stack.enter_context(os.fdopen(os.memfd_create("stdin"), "w+b", 0))
@@ -343,7 +364,7 @@ def _look_for(argv: Sequence[str], cwd: Path | None, env: Mapping[str, str]) -> 
     raise ProcessNotFound(f"cannot start {name}: not found, or not executable", argv)
 
 
-async def _uninterrupted(work: Awaitable[_T]) -> _T:
+async def uninterrupted(work: Awaitable[_T]) -> _T:
     """Await `work` to its end even if this task is cancelled meanwhile; the cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled = False

@@ -27,7 +27,7 @@ def key_beside(path: Path) -> Path:
 
 def read_key(path: Path) -> str:
     """The key in a file of mode 0600. Raises SealBroken."""
-    return _checked(_read_private(path).decode("ascii", "replace").strip(), str(path))
+    return _checked(read_private(path).decode("ascii", "replace").strip(), str(path))
 
 
 def make_key(path: Path) -> str:
@@ -47,7 +47,7 @@ def unseal(path: Path, key: str) -> bytes | None:
     if not path.exists():
         return None
     try:
-        return Fernet(_checked(key, "the key")).decrypt(_read_private(path))
+        return Fernet(_checked(key, "the key")).decrypt(read_private(path))
     except InvalidToken:
         raise SealBroken(f"{path} cannot be opened with this key: it is another one, or the file was changed") from None
 
@@ -76,7 +76,7 @@ def _checked(key: str, name: str) -> str:
     return key
 
 
-def _read_private(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
     """The content of a file that is ours alone."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:

@@ -11,7 +11,19 @@ from starlette.exceptions import HTTPException
 
 from agentvine import __version__
 from agentvine.domain.errors import AgentVineError
-from agentvine.server.api import audit, events, executions, health, keys, queue, requests, tasks, work_orders, workers
+from agentvine.server.api import (
+    audit,
+    events,
+    executions,
+    health,
+    keys,
+    precedents,
+    queue,
+    requests,
+    tasks,
+    work_orders,
+    workers,
+)
 from agentvine.server.api.endpoints import Api
 from agentvine.server.gate import Gate
 from agentvine.server.refusals import on_error, on_http_exception, on_request_validation, on_unexpected
@@ -19,7 +31,20 @@ from agentvine.server.services import Services
 from agentvine.wire.routes import ROUTES, SESSION_HEADER
 
 APIS: Sequence[Api] = tuple(
-    module.api for module in (queue, work_orders, workers, executions, requests, tasks, events, keys, audit, health)
+    module.api
+    for module in (
+        queue,
+        work_orders,
+        workers,
+        executions,
+        requests,
+        precedents,
+        tasks,
+        events,
+        keys,
+        audit,
+        health,
+    )
 )
 
 

@@ -169,6 +169,12 @@ class Bells:
             yield bell
 
     @contextmanager
+    def comments(self, work_order_id: str) -> Iterator[Doorbell]:
+        """A bell that rings when somebody said something of this order."""
+        with self._watch(work_order_id) as bell:
+            yield bell
+
+    @contextmanager
     def _watch(self, topic: str) -> Iterator[Doorbell]:
         bell = Doorbell()
         watchers = self._watching.setdefault(topic, set())
@@ -185,7 +191,12 @@ class Bells:
             self._wake_claims(ring)
         elif ring.kind == "drain" and ring.worker_id is not None:
             self._dismiss(ring.worker_id)
-        topic = {"event": _EVENTS, "transcript": ring.execution_id, "response": ring.request_id}.get(ring.kind)
+        topic = {
+            "event": _EVENTS,
+            "transcript": ring.execution_id,
+            "response": ring.request_id,
+            "comment": ring.work_order_id,
+        }.get(ring.kind)
         for bell in tuple(self._watching.get(topic or "", ())):
             bell.ring()
 

@@ -21,9 +21,10 @@ from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import Clock
 from agentvine.server.choice import Search
 from agentvine.server.chronicle import SERVER, Told, actor_of, tell, tell_move
-from agentvine.server.handover import earlier
+from agentvine.server.handover import earlier, followed
 from agentvine.server.holding import held, locked_order, own_worker
 from agentvine.server.permits import bad_key, permit_type
+from agentvine.server.planted import planted
 from agentvine.server.terms import Terms
 from agentvine.store import executions, requests, tasks, work_orders
 from agentvine.store.executions import Ending, Kept
@@ -90,7 +91,8 @@ class Orders:
             lease=order.lease,
             lease_seconds=self._terms.lease_seconds,
             budget_left_usd=max(budget_usd - order.spent_usd, 0.0),
-            earlier=earlier(unit, order.id, order.lease_token) if order.attempts > 1 else None,
+            earlier=earlier(unit, order.id, order.lease_token, order.updated_at) if order.attempts > 1 else None,
+            follows=followed(unit, task) if task.asked.follows is not None else None,
         )
 
     def _claimed_before(self, unit: Unit, ask: m.ClaimRequest) -> m.Claimed:
@@ -272,7 +274,7 @@ class Orders:
         return after
 
     def _move(self, unit: Unit, order: WorkOrder, move: lifecycle.Move, told: Told, cost_usd: float = 0.0) -> WorkOrder:
-        after = lifecycle.step(order, move)
+        after = lifecycle.step(order, planted(order, move))
         if cost_usd:
             after = after.model_copy(update={"spent_usd": order.spent_usd + cost_usd})
         work_orders.save(unit, order, after)

@@ -6,12 +6,13 @@ later the old rules stay in force, and `/health` says so.
 
 import asyncio
 import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from agentvine.domain.policy import LARGEST_POLICY, Case, Decision, Policy, PolicyMistakes, Rule, decide, parse
-from agentvine.domain.request import ControllerResponse, WorkerRequest
+from agentvine.domain.request import ControllerResponse, Unanswered, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.doorbell import pause
@@ -30,6 +31,26 @@ _log = logger("policy")
 _Mark = tuple[int, int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the policy says of a request. `rule` None: no rule fits."""
+
+    rule: Rule | None
+    unanswered: Unanswered
+
+    @property
+    def settles(self) -> bool:
+        """True if the rule answers, approves or denies."""
+        return self.rule is not None and self.rule.decide is not Decision.ASK
+
+    def applied(self, request: WorkerRequest) -> WorkerRequest:
+        """A new request, with what happens if nobody answers, and when."""
+        changes: dict[str, object] = {"unanswered": self.unanswered}
+        if self.rule is not None and self.rule.expires_after is not None:
+            changes["expires_at"] = request.created_at + self.rule.expires_after
+        return request.model_copy(update=changes)
+
+
 class PolicyInForce:
     """The rules by which requests are judged at present. Judging is safe from any thread."""
 
@@ -45,10 +66,11 @@ class PolicyInForce:
             except PolicyMistakes as error:
                 raise ConfigurationError(*(f"{_VARIABLE}: {path}: {one}" for one in error.mistakes)) from error
 
-    def rule_for(self, order: WorkOrder, request: WorkerRequest) -> Rule | None:
-        """The rule that settles a request; None if a person has to."""
-        rule = decide(self._policy, Case.of(order, request))
-        return None if rule is None or rule.decide is Decision.ASK else rule
+    def ruling(self, order: WorkOrder, request: WorkerRequest) -> Ruling:
+        """What the rules say of a request that is asked for `order`."""
+        policy = self._policy
+        rule = decide(policy, Case.of(order, request))
+        return Ruling(rule, policy.when_unanswered(request, rule))
 
     def degraded(self) -> dict[str, str]:
         """`policy` and why an older version of the file is in force, or nothing."""

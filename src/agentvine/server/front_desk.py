@@ -1,34 +1,39 @@
 """The people's side of the server: `wire.front_desk.FrontDesk`, for real."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
 import agentvine
 from agentvine.domain.audit import AuditEntry
-from agentvine.domain.errors import Forbidden, Unavailable
+from agentvine.domain.errors import Conflict, Forbidden, Unavailable
 from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
+from agentvine.domain.precedent import Precedent
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import NewTask, Task, TaskStatus
 from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.domain.worker import Worker
-from agentvine.kit.doorbell import pause
+from agentvine.kit import failpoints
 from agentvine.server.audit import AuditTrail
 from agentvine.server.chronicle import actor_of
+from agentvine.server.comments import MOST
+from agentvine.server.following import followed
 from agentvine.server.holding import locked_order
+from agentvine.server.inbox import inbox_of
 from agentvine.server.keyring import KeyRing
 from agentvine.server.pages import cursor_of_request, id_cursor, number_cursor, page_of, request_cursor, slice_of
 from agentvine.server.permits import known, not_found, permit, permit_order
 from agentvine.server.reading import check_number, invalid, visible_execution, visible_order, visible_request
 from agentvine.server.submission import Submissions
 from agentvine.server.worker_desk import ControlPlaneService
-from agentvine.store import audit, events, executions, listings, requests, tasks, work_orders, workers
+from agentvine.store import audit, comments, executions, listings, requests, tasks, work_orders, workers
+from agentvine.store.database import database_out_of_reach
 from agentvine.store.listings import TasksWanted
 from agentvine.store.unit import Unit
+from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 
@@ -41,6 +46,7 @@ _ENTRIES_AT_ONCE = 2000
 _SEALED_AT_ONCE = 20_000
 """Entries and events of the audit log that are computed again in one look; it takes a part of a second."""
 _DIFF = "diff"
+_DRAFT = "draft.diff"
 
 
 class FrontDeskService:
@@ -77,7 +83,9 @@ class FrontDeskOf:
 
     async def submit(self, task: NewTask, idempotency_key: str | None = None) -> Task:
         permit(self._key, routes.SUBMIT)
-        return await self._write(lambda unit: self._service.submissions.submit(unit, task, idempotency_key, self._key))
+        return await self._write(
+            lambda unit: self._service.submissions.submit(unit, task, idempotency_key, self._key), "submit"
+        )
 
     async def submit_all(self, batch: m.TaskBatch) -> tuple[Task, ...]:
         permit(self._key, routes.SUBMIT_BATCH)
@@ -113,11 +121,32 @@ class FrontDeskOf:
 
     async def cancel(self, task_id: str) -> WorkOrder:
         permit(self._key, routes.CANCEL_TASK)
-        return await self._write(lambda unit: self._cancel(unit, self._order_of_task(unit, task_id)))
+        return await self._write(lambda unit: self._cancel(unit, self._order_of_task(unit, task_id)), "cancel")
 
-    async def retry(self, task_id: str) -> WorkOrder:
+    async def retry(self, task_id: str, retry: m.Retry | None = None) -> WorkOrder:
         permit(self._key, routes.RETRY_TASK)
-        return await self._write(lambda unit: self._requeue(unit, self._order_of_task(unit, task_id)))
+        return await self._write(lambda unit: self._retry(unit, self._order_of_task(unit, task_id), retry))
+
+    async def comment(self, task_id: str, new: m.NewComment) -> m.Comment:
+        permit(self._key, routes.COMMENT)
+
+        def write(unit: Unit) -> m.Comment:
+            order = self._order_of_task(unit, task_id)
+            permit_order(self._key, order)
+            return self._control.comments.add(unit, order, new.text, self._key)
+
+        return await self._write(write)
+
+    async def comments(self, task_id: str) -> tuple[m.Comment, ...]:
+        permit(self._key, routes.COMMENTS)
+
+        def look(unit: Unit) -> tuple[m.Comment, ...]:
+            task = tasks.get(unit, known("task", task_id))
+            if task is None:
+                raise not_found("task", task_id)
+            return comments.after(unit, visible_order(unit, task.work_order_id, self._key), 0, MOST)
+
+        return await self._read(look)
 
     async def work_order(self, work_order_id: str) -> WorkOrder:
         permit(self._key, routes.WORK_ORDER)
@@ -149,6 +178,20 @@ class FrontDeskOf:
         permit_order(self._key, order)
         return self._control.orders.cancel(unit, order, actor_of(self._key))
 
+    def _retry(self, unit: Unit, order: WorkOrder, retry: m.Retry | None) -> WorkOrder:
+        permit_order(self._key, order)
+        comment = retry.comment if retry is not None else None
+        if order.status is OrderStatus.COMPLETED:
+            if comment is None:
+                why = f"it is done; `agentvine retry {order.task_id} --comment …` says what is to be different"
+                raise Conflict(why, status=order.status.value)
+            order = self._service.submissions.follow(unit, order, self._key)
+        else:
+            order = self._control.orders.requeue(unit, order, actor_of(self._key))
+        if comment is not None:
+            self._control.comments.keep(unit, order, comment, self._key)
+        return order
+
     def _requeue(self, unit: Unit, order: WorkOrder) -> WorkOrder:
         permit_order(self._key, order)
         return self._control.orders.requeue(unit, order, actor_of(self._key))
@@ -163,14 +206,23 @@ class FrontDeskOf:
         permit(self._key, routes.TRANSCRIPT)
         return await self._control.reading.transcript(execution_id, after, wait_seconds, self._key)
 
-    async def diff(self, execution_id: str) -> str:
+    async def diff(self, execution_id: str, draft: bool = False) -> str:
         permit(self._key, routes.DIFF)
-        content = await self._control.reading.artifact(execution_id, _DIFF, self._key)
+        content = await self._control.reading.artifact(execution_id, _DRAFT if draft else _DIFF, self._key)
         return content.decode("utf-8", "replace")
 
     async def evidence(self, execution_id: str) -> Evidence:
         permit(self._key, routes.EVIDENCE)
         return await self._control.reading.evidence(execution_id, self._key)
+
+    async def statement(self, execution_id: str) -> str:
+        permit(self._key, routes.STATEMENT)
+        return await self._control.reading.statement(execution_id, self._key)
+
+    async def signing_key(self) -> adm.SigningKeyInfo:
+        permit(self._key, routes.SIGNING_KEY)
+        public = self._control.signing.public
+        return adm.SigningKeyInfo(id=public.id, pem=public.pem)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -183,6 +235,12 @@ class FrontDeskOf:
         found = await self._read(lambda unit: listings.requests(unit, status, at, part))
         return page_of(found, limit, cursor_of_request)
 
+    async def inbox(self, cursor: str | None = None, limit: int = 50) -> m.Inbox:
+        permit(self._key, routes.INBOX)
+        at, after = request_cursor(cursor)
+        part = slice_of(self._key, limit, after)
+        return await self._read(lambda unit: inbox_of(unit, at, part))
+
     async def request(self, request_id: str) -> WorkerRequest:
         permit(self._key, routes.REQUEST)
         return await self._read(lambda unit: visible_request(unit, request_id, self._key))
@@ -191,7 +249,23 @@ class FrontDeskOf:
         permit(self._key, routes.RESPOND)
         request = await self.request(request_id)  # raises NotFound for one that this key may not see
         permit_order(self._key, await self._read(lambda unit: visible_order(unit, request.work_order_id, self._key)))
-        return await self._control.answer(request_id, reply, made_by=actor_of(self._key))
+        return await self._control.answer(request_id, reply, actor_of(self._key), self._key)
+
+    async def precedents(
+        self, everything: bool = False, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[Precedent]:
+        permit(self._key, routes.PRECEDENTS)
+        part = slice_of(self._key, limit, id_cursor(cursor))
+        found = await self._read(lambda unit: self._control.precedents.page(unit, part, everything=everything))
+        return page_of(found, limit, lambda precedent: precedent.id)
+
+    async def precedent(self, precedent_id: str) -> Precedent:
+        permit(self._key, routes.PRECEDENT)
+        return await self._read(lambda unit: self._control.precedents.visible(unit, precedent_id, self._key))
+
+    async def forget(self, precedent_id: str) -> Precedent:
+        permit(self._key, routes.FORGET)
+        return await self._write(lambda unit: self._control.precedents.forget(unit, precedent_id, self._key))
 
     # ── the fleet ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,28 +309,8 @@ class FrontDeskOf:
             known("task", task_id)
         if after is not None:
             check_number("after", after)
-        scope = self._key.scope
-        repositories, types = scope.repositories or None, scope.worker_types or None
-        loop = asyncio.get_running_loop()
-        with self._control.bells.events() as bell:
-            position = await self._control.latest_event() if after is None else after
-            while True:
-                looked_at = loop.time()
-                try:
-                    found = await self._read(
-                        lambda unit, position=position: events.after(  # type: ignore[misc]
-                            unit, position, task_id, repositories, _EVENTS_AT_ONCE, types
-                        )
-                    )
-                except Unavailable:  # a reader follows on when the database is back
-                    await pause(self._control.terms.watch_recheck_seconds)
-                    continue
-                for event in found.events:
-                    yield event
-                position = found.position
-                if not found.more:
-                    await bell.wait(self._control.terms.watch_recheck_seconds)
-                    await pause(max(looked_at + _BETWEEN_LOOKS - loop.time(), 0.0))
+        async for event in followed(self._control, self._key, after, task_id):
+            yield event
 
     # ── keys and health ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -265,11 +319,11 @@ class FrontDeskOf:
         mine = self._key.scope
         return tuple(key for key in await self._service.keyring.list() if key.scope.within(mine))
 
-    async def create_key(self, new: m.NewKey) -> m.CreatedKey:
+    async def create_key(self, new: adm.NewKey) -> adm.CreatedKey:
         permit(self._key, routes.CREATE_KEY)
         return await self._service.keyring.create(new, created_by=self._key.id, by=self._key)
 
-    async def rotate_key(self, key_id: str, rotation: m.Rotation = m.Rotation()) -> m.CreatedKey:
+    async def rotate_key(self, key_id: str, rotation: adm.Rotation = adm.Rotation()) -> adm.CreatedKey:
         permit(self._key, routes.ROTATE_KEY)
         overlap = timedelta(seconds=rotation.overlap_seconds)
         return await self._service.keyring.rotate(key_id, overlap, actor_of(self._key), by=self._key)
@@ -286,13 +340,13 @@ class FrontDeskOf:
         found = await self._read(lambda unit: audit.entries(unit, before, part.limit))
         return page_of(found, limit, lambda entry: str(entry.seq))
 
-    async def verify_audit(self, after: int = 0, expected: str | None = None) -> m.AuditCheck:
+    async def verify_audit(self, after: int = 0, expected: str | None = None) -> adm.AuditCheck:
         self._permit_audit(routes.VERIFY_AUDIT)
         check_number("after", after)
         if after == 0:
             await self._service.trail.seal(everything=True)
         found = await self._read(lambda unit: audit.check(unit, after, expected, _ENTRIES_AT_ONCE, _SEALED_AT_ONCE))
-        return m.AuditCheck(
+        return adm.AuditCheck(
             seq=found.head.seq,
             hash=found.head.hash,
             entries=found.entries,
@@ -307,22 +361,24 @@ class FrontDeskOf:
         if self._key.scope.restricted:
             raise Forbidden("the audit log is about everything; this key's scope is not", needs={"scope": "all"})
 
-    async def who_am_i(self) -> m.WhoAmI:
-        return m.WhoAmI(key=self._key)
+    async def who_am_i(self) -> adm.WhoAmI:
+        return adm.WhoAmI(key=self._key)
 
-    async def health(self) -> m.Health:
+    async def health(self) -> adm.Health:
         try:
             await self._control.check()
         except Unavailable as error:
-            return m.Health(status="down", version=agentvine.__version__, degraded={"database": error.message})
+            return adm.Health(status="down", version=agentvine.__version__, degraded={"database": error.message})
         degraded = dict(self._service.degraded())
-        return m.Health(status="degraded" if degraded else "ok", version=agentvine.__version__, degraded=degraded)
+        return adm.Health(status="degraded" if degraded else "ok", version=agentvine.__version__, degraded=degraded)
 
     async def _read(self, work: Callable[[Unit], T]) -> T:
         return await self._control.database.read(work)
 
-    async def _write(self, work: Callable[[Unit], T]) -> T:
-        return await self._control.database.write(work)
+    async def _write(self, work: Callable[[Unit], T], operation: str | None = None) -> T:
+        if operation is None:
+            return await self._control.database.write(work)
+        return await failpoints.committed(operation, self._control.database.write, work, database_out_of_reach)
 
 
 def _wanted(which: m.TaskFilter) -> TasksWanted:

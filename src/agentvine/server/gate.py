@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentvine.domain.errors import AgentVineError, Forbidden, LeaseLost, NotFound, Unauthenticated
 from agentvine.domain.key import Key, Role
+from agentvine.kit import failpoints
 from agentvine.kit.logs import logger
 from agentvine.server.audit import NOBODY, Refusal, told
 from agentvine.server.bodies import BodyLimit, too_large
@@ -81,13 +82,14 @@ class Gate:
             await self._tell(error, answer, scope, receive)
         except ClientGone:
             return
+        except failpoints.ReplyLost:
+            await answer.break_off()
         except Exception:  # noqa: BLE001  the border of the process: the client gets a 500, the log the traceback
             self._log.exception("unexpected", request_id=answer.request_id, method=scope["method"], path=scope["path"])
             await self._tell(fault(answer.request_id), answer, scope, receive)
         if answer.status >= 400:
             self._services.metrics.refused(answer.status)
-        if route is not None:
-            self._ended(route, headers, scope, answer, perf_counter() - began)
+        self._ended(route, headers, scope, answer, perf_counter() - began)
 
     def _request_id(self, headers: _Headers) -> str:
         given = headers.get(b"x-request-id")
@@ -135,7 +137,9 @@ class Gate:
             needs={"role": list(allowed)},
         )
 
-    def _ended(self, route: Route, headers: _Headers, scope: Scope, answer: "_Answer", seconds: float) -> None:
+    def _ended(self, route: Route | None, headers: _Headers, scope: Scope, answer: "_Answer", seconds: float) -> None:
+        if route is None:
+            return
         if LONG not in scope:
             self._services.metrics.answered(route, seconds)
         if REFUSED_WITH in scope:
@@ -203,6 +207,10 @@ class _Answer:
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
         await self._send(message)
+
+    async def break_off(self) -> None:
+        """Let the connection end in the middle of the answer."""
+        await self._send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
 
 
 def _limited(route: Route, headers: _Headers, receive: Receive) -> Receive:

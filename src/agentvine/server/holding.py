@@ -48,6 +48,22 @@ def held(unit: Unit, work_order_id: str, token: int, key: Key) -> tuple[WorkOrde
     return order, kept
 
 
+def held_now(unit: Unit, work_order_id: str, token: int, key: Key) -> WorkOrder:
+    """An order whose lease, with this token, lasts; for a look, so nothing is locked.
+
+    Raises `NotFound`, `Forbidden`, `LeaseLost`.
+    """
+    order = work_orders.get(unit, known("work order", work_order_id))
+    if order is None:
+        raise not_found("work order", work_order_id)
+    kept = executions.by_token(unit, work_order_id, token)
+    if kept is not None:
+        _check_key(kept, key)
+    if kept is None or order.lease is None or order.lease_token != token:
+        raise LeaseLost(f"the lease of {work_order_id} with token {token} is over", status=order.status.value)
+    return order
+
+
 def live_execution(unit: Unit, execution_id: str, token: int, key: Key) -> Kept:
     """An execution whose lease, with this token, lasts. Raises `NotFound`, `Forbidden`, `LeaseLost`."""
     kept = executions.locked(unit, known("execution", execution_id))

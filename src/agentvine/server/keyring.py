@@ -25,7 +25,7 @@ from agentvine.server.permits import bad_key, known, not_found
 from agentvine.store import audit, events, keys
 from agentvine.store.database import Database
 from agentvine.store.unit import Unit
-from agentvine.wire import messages as m
+from agentvine.wire import administration as adm
 
 _SECRET = re.compile(r"(av_[0-9a-z]{10})_[0-9A-Za-z_-]{43}")
 _PREFIX_LENGTH = len("av_0123456789")
@@ -91,7 +91,7 @@ class KeyRing:
 
         return await self._database.read(look)
 
-    async def create(self, new: m.NewKey, created_by: str, *, by: Key | None = None) -> m.CreatedKey:
+    async def create(self, new: adm.NewKey, created_by: str, *, by: Key | None = None) -> adm.CreatedKey:
         """Make a key; `created_by` is a key's id or `server`.
 
         Raises `Forbidden` if it would allow more, or last longer, than the key `by` that asks for it.
@@ -110,7 +110,7 @@ class KeyRing:
 
         `secret`: use this one. Raises ValueError if it is not of the right form, or was a key's that no longer can.
         """
-        created = self._made(m.NewKey(name="first admin key", scope=Scope(role=Role.ADMIN)), "server", secret)
+        created = self._made(adm.NewKey(name="first admin key", scope=Scope(role=Role.ADMIN)), "server", secret)
 
         def work(unit: Unit) -> bool:
             if keys.usable_admins(unit, self._clock.now()):
@@ -126,7 +126,9 @@ class KeyRing:
         """All keys, newest first, those that open nothing any more too."""
         return await self._database.read(keys.everyone)
 
-    async def rotate(self, key_id: str, overlap: timedelta, rotated_by: str, *, by: Key | None = None) -> m.CreatedKey:
+    async def rotate(
+        self, key_id: str, overlap: timedelta, rotated_by: str, *, by: Key | None = None
+    ) -> adm.CreatedKey:
         """Give a key another secret. The present one opens for the overlap; one that it replaced opens no more.
 
         Raises `NotFound`, `Conflict` for a key that has ended, `Forbidden` if it allows more than the key `by`.
@@ -147,7 +149,7 @@ class KeyRing:
 
         key = await self._database.write(work)
         self._forget(key_id, tell=not overlap)
-        return m.CreatedKey(key=key, secret=secret)
+        return adm.CreatedKey(key=key, secret=secret)
 
     async def revoke(self, key_id: str, revoked_by: str, *, by: Key | None = None) -> Key:
         """End a key; revoking it again changes nothing.
@@ -179,7 +181,7 @@ class KeyRing:
             for each in self._when_ended:
                 each(key_id)
 
-    def _made(self, new: m.NewKey, created_by: str, secret: str | None = None) -> m.CreatedKey:
+    def _made(self, new: adm.NewKey, created_by: str, secret: str | None = None) -> adm.CreatedKey:
         now = self._clock.now()
         secret = secret or new_secret()
         match = _SECRET.fullmatch(secret)
@@ -195,9 +197,9 @@ class KeyRing:
             created_by=created_by,
             expires_at=None if lasts is None else now + timedelta(seconds=lasts),
         )
-        return m.CreatedKey(key=key, secret=secret)
+        return adm.CreatedKey(key=key, secret=secret)
 
-    def _keep(self, unit: Unit, created: m.CreatedKey) -> None:
+    def _keep(self, unit: Unit, created: adm.CreatedKey) -> None:
         key = created.key
         keys.insert(unit, key, _digest(created.secret))
         actor = key.created_by if key.created_by == "server" else f"key:{key.created_by}"

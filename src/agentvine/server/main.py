@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import hide, logger
 from agentvine.kit.redaction import password_of
 from agentvine.kit.shutdown import Shutdown
+from agentvine.kit.signing import KeyUnusable, SigningKey, read_or_make
+from agentvine.server.answerer import answerers
 from agentvine.server.app import create_app
 from agentvine.server.audit import AuditTrail
 from agentvine.server.bells import Bells
@@ -24,6 +26,9 @@ from agentvine.server.expulsion import Expulsion
 from agentvine.server.front_desk import FrontDeskService
 from agentvine.server.keyring import KeyRing, new_secret
 from agentvine.server.listening import bind, listening
+from agentvine.server.notifier import Notifier
+from agentvine.server.notifier import degraded as untold
+from agentvine.server.notify_channels import Channel, channels
 from agentvine.server.reaper import Reaper
 from agentvine.server.services import Services
 from agentvine.server.settings import ServerSettings
@@ -63,7 +68,8 @@ async def serve(
         failures.append(error)
         shutdown.stop()
 
-    hide(password_of(settings.database_url), password_of(settings.redis_url))
+    hide(password_of(settings.database_url), password_of(settings.redis_url), *settings.secrets)
+    told = await channels(settings, SystemClock())
     policy = PolicyInForce(settings.policy)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.closing(bind(settings)) as listener:
@@ -73,7 +79,7 @@ async def serve(
             keyring = KeyRing(database, SystemClock())
             await _first_key(settings, keyring)
             async with (
-                _assembled(settings, database, keyring, policy) as services,
+                _assembled(settings, database, keyring, policy, told) as services,
                 listening(create_app(services), services.waits, listener, shutdown) as url,
             ):
                 _log.info("serving", url=url)
@@ -84,6 +90,13 @@ async def serve(
             await database.close()
     if failures:
         raise DiskFailed(str(failures[0])) from failures[0]
+
+
+def _signing_key(settings: ServerSettings) -> SigningKey:
+    try:
+        return read_or_make(settings.signing_key or settings.data / "signing.key")
+    except KeyUnusable as error:
+        raise ConfigurationError(f"AGENTVINE_SERVER_SIGNING_KEY: {error}") from error
 
 
 async def _migrate(settings: ServerSettings) -> None:
@@ -125,7 +138,7 @@ def _write_secret(path: Path, secret: str) -> None:
 
 @asynccontextmanager
 async def _assembled(
-    settings: ServerSettings, database: Database, keyring: KeyRing, policy: PolicyInForce
+    settings: ServerSettings, database: Database, keyring: KeyRing, policy: PolicyInForce, told: Sequence[Channel]
 ) -> AsyncIterator[Services]:
     """The use cases, with the loops that belong to them running."""
     broker = RedisBroker(settings.redis_url) if settings.redis_url else None
@@ -138,14 +151,18 @@ async def _assembled(
         terms=settings.terms,
         artifacts=ArtifactFolder(settings.data / "artifacts"),
         policy=policy,
+        signing=_signing_key(settings),
     )
     trail = AuditTrail(database, SystemClock())
+    notifiers = [Notifier(channel, frozenset(settings.notify_about), database, SystemClock()) for channel in told]
 
     def degraded() -> dict[str, str]:
-        return {**(link.degraded() if link else {}), **policy.degraded()}
+        return {**(link.degraded() if link else {}), **policy.degraded(), **untold(notifiers)}
 
     assembled = services(keyring, control, degraded, trail)
     loops = [Reaper(control).run(), control.heartbeats.run(), trail.run(bells), assembled.expulsion.run(), policy.run()]
+    loops += [notifier.run(bells) for notifier in notifiers]
+    loops += [answerer.run() for answerer in answerers(settings, control)]
     if link is not None:
         loops.append(link.run(bells, control))
     try:

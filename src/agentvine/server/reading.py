@@ -6,17 +6,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from agentvine.domain.errors import Conflict, InvalidInput
+from agentvine.domain.errors import InvalidInput
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
 from agentvine.domain.request import ControllerResponse, RequestStatus, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
+from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import Doorbell
+from agentvine.server.answers import lapsed, over
 from agentvine.server.bells import Bells
+from agentvine.server.holding import held_now
 from agentvine.server.permits import hidden, known, not_found, sees
 from agentvine.server.terms import Terms
-from agentvine.store import executions, requests, transcripts, work_orders
+from agentvine.store import comments, executions, requests, transcripts, work_orders
 from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.database import Database
 from agentvine.store.unit import Unit
@@ -24,6 +27,7 @@ from agentvine.wire import messages as m
 
 T = TypeVar("T")
 _MOST_ENTRIES = 1000
+_MOST_COMMENTS = 50
 _LARGEST_NUMBER = 2**53
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
 
@@ -85,11 +89,12 @@ def _may_see(unit: Unit, work_order_id: str, key: Key) -> bool:
 class Reading:
     """Reads, and waits for what is not there yet."""
 
-    def __init__(self, database: Database, bells: Bells, terms: Terms, artifacts: ArtifactFolder) -> None:
+    def __init__(self, database: Database, bells: Bells, terms: Terms, artifacts: ArtifactFolder, clock: Clock) -> None:
         self._database = database
         self._bells = bells
         self._terms = terms
         self._artifacts = artifacts
+        self._clock = clock
 
     async def transcript(self, execution_id: str, after: int, wait_seconds: float, key: Key) -> m.TranscriptPage:
         """Entries from number `after` on; waits for some unless the execution is over."""
@@ -106,16 +111,30 @@ class Reading:
         )
 
     async def response(self, request_id: str, wait_seconds: float, key: Key) -> ControllerResponse | None:
-        """The answer, once there is one. Raises `Conflict` when there will be none any more."""
+        """The answer, once there is one. Raises `Conflict` when there will be none any more, or it holds no more: its
+        facts say what the request is, and what happens to those that nobody answers."""
 
         def look(unit: Unit) -> ControllerResponse | None:
             request = visible_request(unit, request_id, key)
+            if lapsed(request, self._clock.now()):
+                raise over(request)
             if request.response is None and request.status is not RequestStatus.OPEN:
-                raise Conflict(f"the request is {request.status}", status=request.status.value)
+                raise over(request)
             return request.response
 
         return await self._wait(
             look, lambda response: response is not None, self._bells.response(request_id), wait_seconds
+        )
+
+    async def comments(self, work_order_id: str, wanted: m.CommentsWanted, key: Key) -> m.CommentPage:
+        """Comments above that number, for the holder of the order. Raises `LeaseLost` for anybody else."""
+
+        def look(unit: Unit) -> m.CommentPage:
+            order = held_now(unit, work_order_id, wanted.token, key)
+            return m.CommentPage(comments=comments.after(unit, order, wanted.after, _MOST_COMMENTS))
+
+        return await self._wait(
+            look, lambda page: bool(page.comments), self._bells.comments(work_order_id), wanted.wait_seconds
         )
 
     async def evidence(self, execution_id: str, key: Key) -> Evidence:
@@ -127,6 +146,18 @@ class Reading:
             if evidence is None:
                 raise not_found("evidence of", execution_id)
             return evidence
+
+        return await self._database.read(look)
+
+    async def statement(self, execution_id: str, key: Key) -> str:
+        """Raises `NotFound` if no evidence was recorded, or none was signed."""
+
+        def look(unit: Unit) -> str:
+            visible_execution(unit, execution_id, key)
+            envelope = executions.envelope_of(unit, execution_id)
+            if not envelope:
+                raise not_found("signed evidence of", execution_id)
+            return envelope
 
         return await self._database.read(look)
 

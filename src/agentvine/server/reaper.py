@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agentvine.domain.errors import Unavailable
+from agentvine.kit import failpoints
 from agentvine.kit.doorbell import Doorbell
 from agentvine.kit.logs import logger
 from agentvine.server.worker_desk import ControlPlaneService
@@ -87,8 +88,10 @@ class Reaper:
                 self._control.orders.lose(unit, order, "its worker stopped renewing the lease")
             return len(orders)
 
-        while await self._control.database.write(work) == _AT_ONCE:
-            pass
+        while (lost := await self._control.database.write(work)) > 0:
+            await failpoints.reached("reaper.after_lost")
+            if lost < _AT_ONCE:
+                break
 
     async def _expire_requests(self) -> None:
         def work(unit: Unit) -> int:

@@ -5,13 +5,16 @@ Runs inside transactions, as `Orders` does. None of it moves the order; all of i
 
 from agentvine.domain.errors import InvalidInput
 from agentvine.domain.event import EventKind
+from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution, Phase, Usage
 from agentvine.domain.key import Key
+from agentvine.domain.statement import Statement, envelope
 from agentvine.kit.clock import Clock
+from agentvine.kit.signing import SigningKey
 from agentvine.server.chronicle import Told, actor_of, tell_execution
 from agentvine.server.holding import held, live_execution
-from agentvine.store import executions, transcripts
-from agentvine.store.executions import Artifact
+from agentvine.store import executions, transcripts, work_orders
+from agentvine.store.executions import Artifact, Kept
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
 from agentvine.wire.channels import Ring
@@ -23,8 +26,10 @@ _PHASES = tuple(Phase)
 class Reports:
     """Takes reports down."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, signing: SigningKey) -> None:
+        """`signing` signs evidence."""
         self._clock = clock
+        self._signing = signing
 
     def phase(self, unit: Unit, execution_id: str, report: m.PhaseReport, key: Key) -> None:
         """Progress; one that lies behind the present phase is late and changes nothing."""
@@ -32,13 +37,15 @@ class Reports:
         was, is_ = _PHASES.index(execution.phase), _PHASES.index(report.phase)
         if is_ < was:
             return
-        changes: dict[str, Phase | Usage | str] = {"phase": report.phase}
+        changes: dict[str, Phase | Usage | str | int] = {"phase": report.phase}
         if report.base_sha is not None:
             changes["base_sha"] = report.base_sha
         if report.session_id is not None:
             changes["session_id"] = report.session_id
         if report.usage is not None:
             changes["usage"] = report.usage
+        if report.comments_heard is not None:
+            changes["comments_heard"] = max(report.comments_heard, execution.comments_heard)
         executions.save_progress(unit, execution.model_copy(update=changes))
         if is_ > was:
             told = Told(actor_of(key), data={"phase": report.phase.value})
@@ -62,13 +69,20 @@ class Reports:
             raise _elsewhere("/evidence/execution_id", "the evidence is about another execution")
         if report.evidence.task_id != kept.execution.task_id:
             raise _elsewhere("/evidence/task_id", "the evidence is about another task")
-        executions.save_evidence(unit, report.evidence, report.head_sha)
+        executions.save_evidence(unit, report.evidence, report.head_sha, self._signed(unit, kept, report.evidence))
         verified = report.evidence.passed and BUNDLE in kept.execution.artifacts
         if verified != kept.verified:
             executions.save_verified(unit, execution_id, verified)
         if verified:
             told = Told(actor_of(key), data={"head_sha": report.head_sha or report.evidence.head_sha})
             tell_execution(unit, EventKind.EXECUTION_RESULT_STORED, self._clock.now(), kept.execution, told)
+
+    def _signed(self, unit: Unit, kept: Kept, evidence: Evidence) -> str:
+        """Signed once, when it comes in: what is changed in the database later does not become true by it."""
+        order = work_orders.get(unit, kept.execution.work_order_id)
+        assert order  # noqa: S101 - there is no execution without one
+        statement = Statement(order.repository, evidence.head_sha or evidence.base_sha, evidence)
+        return envelope(statement, self._signing.public.id, self._signing.sign)
 
     def deliver(self, unit: Unit, work_order_id: str, intent: m.DeliveryIntent, key: Key) -> Execution:
         """The intent to deliver, before anything leaves; the same one again is told once."""

@@ -1,19 +1,72 @@
 """Everything that a server can be told."""
 
+import base64
+import binascii
+import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, StringConstraints, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from agentvine.domain.base import Line
-from agentvine.kit.configuration import Settings
+from agentvine.kit.configuration import CommaSeparated, Settings
 from agentvine.server.terms import Terms
 
 _DatabaseUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(sqlite:///|postgres(ql)?://).")]
 _RedisUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(rediss?|unix)://.")]
+_HttpUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^https?://[^\s@]+$")]
 _Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
+
+
+class What(StrEnum):
+    """What people can be told of."""
+
+    WAITS = "waits"
+    FAILED = "failed"
+    COMPLETED = "completed"
+
+
+def _several(value: object) -> object:
+    """Addresses, on lines of their own or with commas or blanks between; a comma inside of one is a part of it."""
+    if isinstance(value, str):
+        return tuple(part for part in re.split(r"\s+|,(?=\s*[a-z][a-z0-9+.-]*://)", value.strip()) if part.strip(","))
+    return value
+
+
+def _web_address(url: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("it is no address that begins with https:// or http://")
+    return url
+
+
+def webhook_key(secret: str) -> bytes:
+    """The key in a secret as Standard Webhooks writes it. Raises ValueError."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True) if secret.startswith("whsec_") else b""
+    except binascii.Error:
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise ValueError("it is `whsec_` and the base64 of 24 to 64 random bytes (openssl rand -base64 32)")
+    return key
+
+
+def _webhook_secret(secret: SecretStr) -> SecretStr:
+    webhook_key(secret.get_secret_value())
+    return secret
+
+
+_Addresses = (NoDecode, BeforeValidator(_several))
+_WebAddress = Annotated[SecretStr, AfterValidator(_web_address)]
+_WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 
 
 class ServerSettings(Settings):
@@ -39,6 +92,18 @@ class ServerSettings(Settings):
     """The secret of the first admin key, which is made if there is no key at all. Default: none is made."""
     policy: Path | None = Field(default=None, examples=["/etc/agentvine/policy.toml"])
     """A TOML file of rules that settle what workers ask (docs/policy.md). Default: all of it goes to people."""
+    signing_key: Path | None = Field(default=None, examples=["/etc/agentvine/signing.key"])
+    """An Ed25519 key (PEM) that signs evidence, the same for all servers of a database. Default: made in the data."""
+    answerer_model: Line | None = Field(default=None, examples=["claude-sonnet-4-5"])
+    """A model that may answer questions before people do (docs/asking.md). Default: none does."""
+    answerer_key: SecretStr | None = Field(default=None, examples=["sk-ant-… (better in a file: …_KEY_FILE)"])
+    """The API key for that model."""
+    answerer_url: _HttpUrl = Field(default="https://api.anthropic.com", examples=["https://api.anthropic.com"])
+    """Where that model is."""
+    answerer_timeout: _Seconds = Field(default=60.0, examples=["60"])
+    """How many seconds it has for one question; then a person has to answer."""
+    answerer_questions_per_day: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=100, examples=["100"])
+    """How many questions it is given in a day (UTC), so that it cannot cost more than you think."""
     lease_seconds: _Seconds = Field(default=45.0, examples=["45"])
     """How long a worker keeps an order without being heard of; it renews at a third of it."""
     claim_ack_seconds: _Seconds = Field(default=30.0, examples=["30"])
@@ -49,6 +114,47 @@ class ServerSettings(Settings):
     """Seconds between two looks for ended leases and due retries."""
     repository_concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(default=8, examples=["8"])
     """How many orders of one repository run at once."""
+    approval_seconds: Annotated[float, Field(ge=1, le=31_536_000, allow_inf_nan=False)] = Field(
+        default=259_200.0, examples=["259200"]
+    )
+    """How long the approval of a call holds; after that the same call asks again."""
+
+    notify: Annotated[tuple[SecretStr, ...], *_Addresses, Field(max_length=20)] = Field(
+        default=(), repr=False, examples=["slack://…"]
+    )
+    """Whom to tell what waits or has failed: addresses that apprise knows (docs/notifications.md). Default: nobody."""
+    webhook_urls: Annotated[tuple[_WebAddress, ...], *_Addresses, Field(max_length=20)] = Field(
+        default=(), repr=False, examples=["https://hooks.example/agentvine"]
+    )
+    """Where to post the same as signed JSON (docs/notifications.md). Default: nowhere."""
+    webhook_secret: Annotated[tuple[_WebhookSecret, ...], *CommaSeparated, Field(max_length=2)] = Field(
+        default=(), repr=False, examples=["whsec_… (44 characters)"]
+    )
+    """What signs webhooks: `whsec_` and the base64 of 24 to 64 bytes; two, while receivers change to a new one."""
+    notify_about: Annotated[tuple[What, ...], *CommaSeparated] = Field(
+        default=(What.WAITS, What.FAILED), examples=["waits,failed,completed"]
+    )
+    """What people are told of: waits, failed, completed."""
+
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Self:
+        if self.webhook_urls and not self.webhook_secret:
+            raise ValueError(
+                "AGENTVINE_SERVER_WEBHOOK_SECRET: webhooks are signed; set it to `whsec_` and 32 random "
+                "bytes in base64 (openssl rand -base64 32)"
+            )
+        return self
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What people are told of channels must not hold."""
+        return tuple(each.get_secret_value() for each in (*self.notify, *self.webhook_urls, *self.webhook_secret))
+
+    @model_validator(mode="after")
+    def _model_with_key(self) -> Self:
+        if self.answerer_model is not None and self.answerer_key is None:
+            raise ValueError("AGENTVINE_SERVER_ANSWERER_MODEL needs AGENTVINE_SERVER_ANSWERER_KEY, or its …_KEY_FILE")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_listen(self) -> Self:
@@ -76,4 +182,5 @@ class ServerSettings(Settings):
             heartbeat_interval=self.heartbeat_timeout / defaults.silent_heartbeats,
             repository_concurrency=self.repository_concurrency,
             reaper_interval=self.reaper_interval,
+            approval_seconds=self.approval_seconds,
         )

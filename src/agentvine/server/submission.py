@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from agentvine.domain.errors import DependencyCycle, IdempotencyMismatch, InvalidInput
+from agentvine.domain.errors import Conflict, DependencyCycle, IdempotencyMismatch, InvalidInput
 from agentvine.domain.event import EventKind
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Key
@@ -16,9 +16,10 @@ from agentvine.domain.work_order import WorkOrder
 from agentvine.kit.clock import Clock
 from agentvine.server.chronicle import Told, actor_of, tell
 from agentvine.server.control_plane import claimable_ring
+from agentvine.server.holding import locked_order
 from agentvine.server.permits import permit_repository, permit_type
 from agentvine.server.reading import invalid
-from agentvine.store import tasks, work_orders
+from agentvine.store import executions, tasks, work_orders
 from agentvine.store.tasks import Prospect, Submission
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
@@ -54,6 +55,7 @@ class Submissions:
     def submit(self, unit: Unit, asked: NewTask, idempotency_key: str | None, key: Key) -> Task:
         """One task. Under a key that was used before: the same task, if the same was asked."""
         _permit(asked, key)
+        _follows_nothing(asked, "")
         now = self._clock.now()
         draft = _Draft(new_id("tsk", now), asked, asked.needs)
         if idempotency_key is not None:
@@ -65,8 +67,9 @@ class Submissions:
 
     def submit_all(self, unit: Unit, batch: m.TaskBatch, key: Key) -> tuple[Task, ...]:
         """All of a batch, or none."""
-        for named in batch.tasks:
+        for number, named in enumerate(batch.tasks):
             _permit(named.task, key)
+            _follows_nothing(named.task, f"/tasks/{number}/task")
         _check_names(batch)
         now = self._clock.now()
         ids = {named.name: new_id("tsk", now) for named in batch.tasks}
@@ -80,6 +83,23 @@ class Submissions:
             for number, named in enumerate(batch.tasks)
         ]
         return tuple(self._take(unit, drafts, key, now))
+
+    def follow(self, unit: Unit, done: WorkOrder, key: Key) -> WorkOrder:
+        """A new task that goes on with a completed one, on the branch that was delivered. Raises `Forbidden`."""
+        before, delivered = tasks.get(unit, done.task_id), executions.last_completed(unit, done.id)
+        if before is None or delivered is None or delivered.delivery is None:
+            raise Conflict("nothing was delivered that could be gone on with", status=done.status.value)
+        changes = {
+            "follows": before.id,
+            "branch": delivered.delivery.branch,
+            "needs": (),
+            "permission_level": before.permission_level,
+        }
+        asked = before.asked.model_copy(update=changes)
+        _permit(asked, key)
+        now = self._clock.now()
+        task = self._take(unit, [_Draft(new_id("tsk", now), asked, ())], key, now)[0]
+        return locked_order(unit, task.work_order_id)
 
     def _take(self, unit: Unit, drafts: Sequence[_Draft], key: Key, now: datetime) -> list[Task]:
         fresh = {draft.task_id for draft in drafts}
@@ -131,6 +151,11 @@ def _keep(unit: Unit, draft: _Draft, blocked_by: int, key: Key, now: datetime) -
 def _permit(asked: NewTask, key: Key) -> None:
     permit_type(key, asked.type)
     permit_repository(key, asked.repository)
+
+
+def _follows_nothing(asked: NewTask, pointer: str) -> None:
+    if asked.follows is not None:
+        raise invalid(f"{pointer}/follows", "to go on with a completed task, retry it with a comment")
 
 
 def _open_among(unit: Unit, drafts: Sequence[_Draft], fresh: Collection[str]) -> dict[str, bool]:

@@ -17,6 +17,8 @@ class Terms:
     """A worker that missed so many counts as offline."""
     repository_concurrency: int = 8
     """How many orders of one repository run at once."""
+    approval_seconds: float = 3 * 86_400.0
+    """How long an approval of a call holds; after that the same call asks again."""
     reaper_interval: float = 2.0
     """How often ended leases, due orders and the like are looked for."""
     stall_seconds: float = 5.0

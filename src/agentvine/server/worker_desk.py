@@ -15,14 +15,18 @@ from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key, WorkerKey
 from agentvine.domain.request import ControllerResponse, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
+from agentvine.kit import failpoints
 from agentvine.kit.clock import Clock
+from agentvine.kit.signing import SigningKey
 from agentvine.server.bells import Appetite, Bells
+from agentvine.server.comments import Comments
 from agentvine.server.control_plane import Orders, WorkerLeaving
 from agentvine.server.controller import PolicyInForce
 from agentvine.server.conversation import Conversations
 from agentvine.server.heartbeats import Heartbeats
 from agentvine.server.holding import live_execution, own_worker
 from agentvine.server.permits import permit
+from agentvine.server.precedents import Precedents
 from agentvine.server.reading import Reading, check_artifact_name, clamped
 from agentvine.server.registry import Registry
 from agentvine.server.reports import Reports
@@ -30,7 +34,7 @@ from agentvine.server.sessions import Sessions, digest_of
 from agentvine.server.terms import Terms
 from agentvine.store import events, requests
 from agentvine.store.artifacts import ArtifactFolder
-from agentvine.store.database import Database
+from agentvine.store.database import Database, database_out_of_reach
 from agentvine.store.executions import Artifact
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
@@ -54,10 +58,12 @@ class ControlPlaneService:
         artifacts: ArtifactFolder,
         random: Random | None = None,
         policy: PolicyInForce | None = None,
+        signing: SigningKey | None = None,
     ) -> None:
         """`random` draws where in their backoff retries fall, and when parked claims look without being rung.
 
-        `policy` settles requests; without one all of them go to people.
+        `policy` settles requests; without one all of them go to people. `signing` signs evidence; without one a key
+        does that which ends with this process.
         """
         self.database = database
         self.clock = clock
@@ -66,12 +72,16 @@ class ControlPlaneService:
         self.artifacts = artifacts
         self.random = random or SystemRandom()
         self.orders = Orders(clock, terms, self.random)
-        self.conversations = Conversations(self.orders, clock, policy or PolicyInForce())
-        self.reports = Reports(clock)
+        self.policy = policy or PolicyInForce()
+        self.precedents = Precedents(clock)
+        self.conversations = Conversations(self.orders, clock, self.policy, self.precedents, terms)
+        self.signing = signing or SigningKey.generate()
+        self.reports = Reports(clock, self.signing)
+        self.comments = Comments(clock)
         self.registry = Registry(self.orders, clock)
         self.heartbeats = Heartbeats(database, clock)
         self.sessions = Sessions(database, clock)
-        self.reading = Reading(database, bells, terms, artifacts)
+        self.reading = Reading(database, bells, terms, artifacts, clock)
         database.listen(bells.announce)
 
     def acting_as(self, key: Key) -> "WorkerDesk":
@@ -85,13 +95,21 @@ class ControlPlaneService:
         """
         return await self.database.write(lambda unit: self.conversations.take(unit, message))
 
-    async def answer(self, request_id: str, reply: m.Reply, made_by: str) -> WorkerRequest:
-        """Answer a request in the name of a person, `key:<id>`."""
+    async def answer(self, request_id: str, reply: m.Reply, made_by: str, key: Key | None = None) -> WorkerRequest:
+        """Answer a request in the name of a person, `key:<id>`. Only what is answered with a `key` is remembered."""
         response = ControllerResponse(
-            verdict=reply.verdict, message=reply.message, made_by=made_by, made_at=self.clock.now()
+            verdict=reply.verdict,
+            message=reply.message,
+            changed_input=reply.changed_input,
+            made_by=made_by,
+            made_at=self.clock.now(),
         )
-        return await self.database.write(
-            lambda unit: self.conversations.answer(unit, request_id, response, actor=made_by)
+        remembered = (reply.remember, key) if reply.remember is not None and key is not None else None
+        return await failpoints.committed(
+            "answer",
+            self.database.write,
+            lambda unit: self.conversations.answer(unit, request_id, response, made_by, remembered),
+            database_out_of_reach,
         )
 
     async def response_message(self, request_id: str) -> ResponseMessage | None:
@@ -121,7 +139,7 @@ class WorkerDesk:
         permit(self._key, routes.REGISTER)
         registry, key = self._service.registry, self._key
         registered = await self._write(
-            lambda unit: registry.register(unit, registration, key, self._service.terms.lease_seconds)
+            lambda unit: registry.register(unit, registration, key, self._service.terms.lease_seconds), "register"
         )
         digest = digest_of(registered.session)
         self._service.heartbeats.registered(registered.worker, digest)
@@ -150,7 +168,7 @@ class WorkerDesk:
 
     async def _look_for_order(self, ask: m.ClaimRequest) -> m.Claimed | None:
         orders, key = self._service.orders, self._key
-        return await self._write(lambda unit: orders.claim(unit, ask, key))
+        return await self._write(lambda unit: orders.claim(unit, ask, key), "claim")
 
     async def _wait_for_order(self, ask: m.ClaimRequest) -> m.Claimed | None:
         loop = asyncio.get_running_loop()
@@ -184,19 +202,27 @@ class WorkerDesk:
 
     async def renew(self, renewal: m.Renewal) -> m.RenewalReply:
         permit(self._key, routes.RENEW)
-        return await self._write(lambda unit: self._service.orders.renew(unit, renewal, self._key))
+        return await self._write(lambda unit: self._service.orders.renew(unit, renewal, self._key), "renew")
 
     async def start(self, work_order_id: str, held: m.Held) -> m.RenewedLease:
         permit(self._key, routes.START)
-        return await self._write(lambda unit: self._service.orders.start(unit, work_order_id, held.token, self._key))
+        return await self._write(
+            lambda unit: self._service.orders.start(unit, work_order_id, held.token, self._key), "start"
+        )
 
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:
         permit(self._key, routes.PHASE)
-        await self._write(lambda unit: self._service.reports.phase(unit, execution_id, report, self._key))
+        await self._write(lambda unit: self._service.reports.phase(unit, execution_id, report, self._key), "phase")
+
+    async def comments(self, work_order_id: str, wanted: m.CommentsWanted) -> m.CommentPage:
+        permit(self._key, routes.HEAR_COMMENTS)
+        return await self._service.reading.comments(work_order_id, wanted, self._key)
 
     async def add_transcript(self, execution_id: str, batch: m.TranscriptBatch) -> None:
         permit(self._key, routes.ADD_TRANSCRIPT)
-        await self._write(lambda unit: self._service.reports.transcript(unit, execution_id, batch, self._key))
+        await self._write(
+            lambda unit: self._service.reports.transcript(unit, execution_id, batch, self._key), "transcript"
+        )
 
     async def transcript(self, execution_id: str, after: int = 0, wait_seconds: float = 0.0) -> m.TranscriptPage:
         permit(self._key, routes.TRANSCRIPT)
@@ -212,8 +238,11 @@ class WorkerDesk:
             digest = await asyncio.to_thread(self._service.artifacts.store, content)
         except OSError as error:
             raise Unavailable(f"the artifact could not be stored: {error.strerror}", retry_after=5.0) from error
+        await failpoints.reached("artifact.after_file")
         artifact = Artifact(name, digest, len(content))
-        await self._write(lambda unit: self._service.reports.artifact(unit, execution_id, token, artifact, self._key))
+        await self._write(
+            lambda unit: self._service.reports.artifact(unit, execution_id, token, artifact, self._key), "artifact"
+        )
 
     async def artifact(self, execution_id: str, name: str) -> bytes:
         permit(self._key, routes.GET_ARTIFACT)
@@ -221,7 +250,9 @@ class WorkerDesk:
 
     async def add_evidence(self, execution_id: str, report: m.EvidenceReport) -> None:
         permit(self._key, routes.ADD_EVIDENCE)
-        await self._write(lambda unit: self._service.reports.evidence(unit, execution_id, report, self._key))
+        await self._write(
+            lambda unit: self._service.reports.evidence(unit, execution_id, report, self._key), "evidence"
+        )
 
     async def evidence(self, execution_id: str) -> Evidence:
         permit(self._key, routes.EVIDENCE)
@@ -229,31 +260,43 @@ class WorkerDesk:
 
     async def deliver(self, work_order_id: str, intent: m.DeliveryIntent) -> Execution:
         permit(self._key, routes.DELIVER)
-        return await self._write(lambda unit: self._service.reports.deliver(unit, work_order_id, intent, self._key))
+        return await self._write(
+            lambda unit: self._service.reports.deliver(unit, work_order_id, intent, self._key), "deliver"
+        )
 
     async def complete(self, work_order_id: str, completion: m.Completion) -> WorkOrder:
         permit(self._key, routes.COMPLETE)
-        return await self._write(lambda unit: self._service.orders.complete(unit, work_order_id, completion, self._key))
+        return await self._write(
+            lambda unit: self._service.orders.complete(unit, work_order_id, completion, self._key), "complete"
+        )
 
     async def fail(self, work_order_id: str, report: m.FailureReport) -> WorkOrder:
         permit(self._key, routes.FAIL)
-        return await self._write(lambda unit: self._service.orders.fail(unit, work_order_id, report, self._key))
+        return await self._write(lambda unit: self._service.orders.fail(unit, work_order_id, report, self._key), "fail")
 
     async def release(self, work_order_id: str, surrender: m.Surrender) -> WorkOrder:
         permit(self._key, routes.RELEASE)
-        return await self._write(lambda unit: self._service.orders.release(unit, work_order_id, surrender, self._key))
+        return await self._write(
+            lambda unit: self._service.orders.release(unit, work_order_id, surrender, self._key), "release"
+        )
 
     async def park(self, work_order_id: str, parking: m.Parking) -> WorkerRequest:
         permit(self._key, routes.PARK)
-        return await self._write(lambda unit: self._service.conversations.park(unit, work_order_id, parking, self._key))
+        return await self._write(
+            lambda unit: self._service.conversations.park(unit, work_order_id, parking, self._key), "park"
+        )
 
     async def ask(self, execution_id: str, request: m.NewRequest) -> WorkerRequest:
         permit(self._key, routes.ASK)
-        return await self._write(lambda unit: self._service.conversations.ask(unit, execution_id, request, self._key))
+        return await self._write(
+            lambda unit: self._service.conversations.ask(unit, execution_id, request, self._key), "ask"
+        )
 
     async def response(self, request_id: str, wait_seconds: float = 0.0) -> ControllerResponse | None:
         permit(self._key, routes.REQUEST)
         return await self._service.reading.response(request_id, wait_seconds, self._key)
 
-    async def _write(self, work: Callable[[Unit], T]) -> T:
-        return await self._service.database.write(work)
+    async def _write(self, work: Callable[[Unit], T], operation: str | None = None) -> T:
+        if operation is None:
+            return await self._service.database.write(work)
+        return await failpoints.committed(operation, self._service.database.write, work, database_out_of_reach)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from agentvine.domain.errors import Unavailable
+from agentvine.kit import failpoints
 from agentvine.store.unit import Dialect, Work
 from agentvine.wire.channels import Ring
 
@@ -18,6 +19,11 @@ QUEUE_LIMIT = 10_000
 def unavailable(message: str, retry_after: float = 1.0) -> Unavailable:
     """The error for what will pass."""
     return Unavailable(message, retry_after=retry_after)
+
+
+def database_out_of_reach() -> Unavailable:
+    """The error of a database that a test took away."""
+    return unavailable("the database is not available")
 
 
 class Job:
@@ -96,6 +102,8 @@ class Database(ABC):
             return  # the loop is closed: nobody waits any more
 
     def _settle(self, jobs: Sequence[Job]) -> None:
+        if any(job.rings for job in jobs):
+            failpoints.passed("commit.before_rings")
         rings: list[Ring] = []
         for job in jobs:
             rings += job.rings

@@ -53,6 +53,7 @@ def first_record(order: WorkOrder, claim: Claim) -> Execution:
             "session_id": None,
             "delivery": None,
             "artifacts": (),
+            "comments_heard": 0,
         },
     )
 
@@ -124,16 +125,29 @@ def last_verified(unit: Unit, work_order_id: str, token: int) -> Kept | None:
     return _kept(row) if row else None
 
 
+def last_completed(unit: Unit, work_order_id: str) -> Execution | None:
+    """The execution that delivered an order; None if none did."""
+    row = unit.one(
+        """SELECT * FROM executions WHERE work_order_id = :id AND outcome = :outcome
+           ORDER BY lease_token DESC LIMIT 1""",
+        id=work_order_id,
+        outcome=Outcome.COMPLETED.value,
+    )
+    return execution_of(row) if row else None
+
+
 def save_progress(unit: Unit, execution: Execution) -> None:
     """Keep what a phase report may have changed."""
     unit.run(
-        """UPDATE executions SET phase = :phase, base_sha = :base_sha, session_id = :session_id, usage = :usage
+        """UPDATE executions SET phase = :phase, base_sha = :base_sha, session_id = :session_id, usage = :usage,
+               comments_heard = :comments_heard
            WHERE id = :id""",
         id=execution.id,
         phase=execution.phase.value,
         base_sha=execution.base_sha,
         session_id=execution.session_id,
         usage=execution.usage.model_dump_json(),
+        comments_heard=execution.comments_heard,
     )
 
 
@@ -209,6 +223,7 @@ def execution_of(row: Row) -> Execution:
             "session_id": row["session_id"],
             "delivery": model_or_none(Delivery, row["delivery"]),
             "artifacts": strings(row["artifacts"]),
+            "comments_heard": row["comments_heard"],
         },
     )
 
@@ -216,13 +231,14 @@ def execution_of(row: Row) -> Execution:
 # ── evidence and artifacts ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def save_evidence(unit: Unit, evidence: Evidence, head_sha: str | None) -> None:
-    """Keep what the verification found; a later one replaces it."""
+def save_evidence(unit: Unit, evidence: Evidence, head_sha: str | None, envelope: str) -> None:
+    """Keep what the verification found, and the same as a signed statement; later ones replace them."""
     unit.run(
-        """INSERT INTO evidence (execution_id, content) VALUES (:id, :content)
-           ON CONFLICT (execution_id) DO UPDATE SET content = excluded.content""",
+        """INSERT INTO evidence (execution_id, content, envelope) VALUES (:id, :content, :envelope)
+           ON CONFLICT (execution_id) DO UPDATE SET content = excluded.content, envelope = excluded.envelope""",
         id=evidence.execution_id,
         content=evidence.model_dump_json(),
+        envelope=envelope,
     )
     unit.run(
         """UPDATE executions SET head_sha = COALESCE(CAST(:head_sha AS TEXT), head_sha), base_sha = :base_sha
@@ -241,6 +257,12 @@ def save_verified(unit: Unit, execution_id: str, verified: bool) -> None:
 def evidence_of(unit: Unit, execution_id: str) -> Evidence | None:
     row = unit.one("SELECT content FROM evidence WHERE execution_id = :id", id=execution_id)
     return Evidence.model_validate_json(row["content"]) if row else None
+
+
+def envelope_of(unit: Unit, execution_id: str) -> str | None:
+    """The evidence as a signed statement; empty for one that was recorded before there were any."""
+    row = unit.one("SELECT envelope FROM evidence WHERE execution_id = :id", id=execution_id)
+    return row["envelope"] if row else None
 
 
 @dataclass(frozen=True, slots=True)

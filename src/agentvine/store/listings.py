@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from agentvine.domain.request import WorkerRequest
+from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import Task
 from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.domain.worker_types import WorkerType
@@ -103,13 +103,17 @@ _ORDERS = MappingProxyType(
         for status, condition in _HAS_STATUS.items()
     }
 )
+_IN_STATUS: dict[RequestStatus | None, str] = {None: ""} | {
+    status: f"r.status = '{status.value}' AND" for status in RequestStatus
+}
 _REQUESTS = MappingProxyType(
     {
-        dialect: f"""
+        (dialect, status): f"""
     SELECT r.* FROM requests r JOIN work_orders o ON o.id = r.work_order_id
-    WHERE (CAST(:status AS TEXT) IS NULL OR r.status = :status) AND (r.created_at, r.id) > (:at, :after) AND {scoped}
+    WHERE {condition} (r.created_at, r.id) > (:at, :after) AND {scoped}
     ORDER BY r.created_at, r.id LIMIT :limit"""  # noqa: S608  constants only
         for dialect, scoped in _SCOPED.items()
+        for status, condition in _IN_STATUS.items()
     }
 )
 
@@ -126,11 +130,10 @@ def orders(unit: Unit, status: OrderStatus | None, part: Slice) -> list[WorkOrde
     return [order_of(row) for row in rows]
 
 
-def requests(unit: Unit, status: str | None, at: int, part: Slice) -> list[WorkerRequest]:
+def requests(unit: Unit, status: RequestStatus | None, at: int, part: Slice) -> list[WorkerRequest]:
     """Requests, oldest first, behind the one that was made at `at` (microseconds) and is called `part.after`."""
     rows = unit.all(
-        _REQUESTS[unit.dialect],
-        status=status,
+        _REQUESTS[unit.dialect, status],
         at=at,
         after=part.after or "",
         scope=part.scope,
@@ -138,6 +141,25 @@ def requests(unit: Unit, status: str | None, at: int, part: Slice) -> list[Worke
         limit=part.limit,
     )
     return [request_of(row) for row in rows]
+
+
+_OPEN = MappingProxyType(
+    {
+        dialect: f"""
+    SELECT COUNT(*) AS number FROM requests r JOIN work_orders o ON o.id = r.work_order_id
+    WHERE r.status = 'open' AND {scoped}"""  # noqa: S608  constants only
+        for dialect, scoped in _SCOPED.items()
+    }
+)
+
+
+def open_requests(unit: Unit, part: Slice) -> int:
+    """How many requests are open, of the slice's repositories and types."""
+    if part.repositories is None and part.types is None:
+        row = unit.one("SELECT COUNT(*) AS number FROM requests WHERE status = 'open'")
+    else:
+        row = unit.one(_OPEN[unit.dialect], scope=part.scope, types=part.types_scope)
+    return int(row["number"]) if row else 0
 
 
 # ── the queues ───────────────────────────────────────────────────────────────────────────────────────────────────

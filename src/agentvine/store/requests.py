@@ -52,21 +52,30 @@ def save_answer(unit: Unit, request_id: str, response: ControllerResponse) -> No
     )
 
 
+def save_late_answer(unit: Unit, request_id: str, response: ControllerResponse) -> None:
+    """Keep the answer to a request that has expired, which it stays."""
+    unit.run("UPDATE requests SET response = :response WHERE id = :id", id=request_id, response=model_text(response))
+
+
 def set_status(unit: Unit, request_id: str, status: RequestStatus) -> None:
     unit.run("UPDATE requests SET status = :status WHERE id = :id", id=request_id, status=status.value)
 
 
 def reopen(unit: Unit, request: WorkerRequest) -> None:
-    """Ask again what was withdrawn: as `request`, of the execution that it names."""
+    """Ask again what is over: as `request`, of the execution that it names. Its answer, if any, is gone."""
     unit.run(
-        """UPDATE requests SET status = :open, execution_id = :execution, created_at = :created_at,
-               expires_at = :expires_at WHERE id = :id AND status = :withdrawn""",
+        """UPDATE requests SET status = :open, execution_id = :execution, context = :context, options = :options,
+               call = :call, created_at = :created_at, expires_at = :expires_at, unanswered = :unanswered,
+               response = NULL, assistant = NULL WHERE id = :id""",
         id=request.id,
         execution=request.execution_id,
+        context=request.context,
+        options=json_text(request.options),
+        call=model_text(request.call),
         created_at=micros(request.created_at),
         expires_at=micros(request.expires_at),
+        unanswered=request.unanswered.value,
         open=RequestStatus.OPEN.value,
-        withdrawn=RequestStatus.WITHDRAWN.value,
     )
 
 
@@ -83,6 +92,19 @@ def withdraw_open(unit: Unit, work_order_id: str) -> None:
 def of_order(unit: Unit, work_order_id: str) -> tuple[WorkerRequest, ...]:
     """All requests of an order, oldest first."""
     rows = unit.all("SELECT * FROM requests WHERE work_order_id = :id ORDER BY created_at, id", id=work_order_id)
+    return tuple(request_of(row) for row in rows)
+
+
+def approvals_of_order(unit: Unit, work_order_id: str, limit: int) -> tuple[WorkerRequest, ...]:
+    """The calls of an order about which somebody decided in time, newest first."""
+    rows = unit.all(
+        """SELECT * FROM requests WHERE work_order_id = :id AND status = :answered AND kind = :approval
+               AND call IS NOT NULL ORDER BY created_at DESC, id DESC LIMIT :limit""",
+        id=work_order_id,
+        answered=RequestStatus.ANSWERED.value,
+        approval=RequestKind.APPROVAL.value,
+        limit=limit,
+    )
     return tuple(request_of(row) for row in rows)
 
 

@@ -189,7 +189,9 @@ executions = Table(
     sqlite_with_rowid=False,
 )
 
-evidence = Table("evidence", metadata, _refers("execution_id", "executions.id"), _text("content"))
+evidence = Table(
+    "evidence", metadata, _refers("execution_id", "executions.id"), _text("content"), _text("envelope", default="")
+)
 evidence.append_constraint(PrimaryKeyConstraint(evidence.c.execution_id))
 
 transcripts = Table(
@@ -251,8 +253,12 @@ requests = Table(
     Column("response", Text),
     Column("call", Text),
     _text("unanswered", default="decide"),
+    Column("assistant", Text),
+    Column("assistant_at", BigInteger),
     Index("ix_requests_work_order_id", "work_order_id"),
     Index("ix_requests_status", "status", "created_at", "id"),
+    Index("ix_requests_created_at", "created_at", "id"),
+    Index("ix_requests_assistant_at", "assistant_at"),
 )
 
 precedents = Table(
@@ -267,13 +273,14 @@ precedents = Table(
     _text("kind"),
     Column("type", Text),
     Column("repository", Text),
+    _number("permission"),
     _text("likeness"),
     _text("message"),
     _text("response"),
     Index("ix_precedents_likeness", "likeness"),
 )
 """`likeness` is a digest of what a request must have in common with the one that was answered; type and repository are
-where it holds, NULL for everywhere."""
+where it holds, NULL for everywhere; `permission` is the rank of the highest level at which it does."""
 
 comments = Table(
     "comments",
@@ -286,8 +293,16 @@ comments = Table(
     PrimaryKeyConstraint("work_order_id", "number"),
 )
 
-readers = Table("readers", metadata, Column("name", Text, primary_key=True), _number("position"))
-"""How far those have read who follow the events on the server's side, such as the notifier."""
+readers = Table(
+    "readers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _number("position"),
+    Column("held_by", Text),
+    Column("held_until", BigInteger),
+)
+"""How far those have read who follow the events on the server's side, such as the notifiers. Of several servers one
+reads for each name: `held_by`, until it was not heard of up to `held_until`."""
 
 events = Table(
     "events",

@@ -8,15 +8,33 @@ A test module makes it its own with a fixture `site` (see `agentvine.testing.sit
 It speaks through the two contracts only, so it runs on any database and across any wire.
 """
 
+from agentvine.testing.suites.answers import Answers, Approvals
 from agentvine.testing.suites.claims import Claims, LongPolls
+from agentvine.testing.suites.comments import Comments
 from agentvine.testing.suites.conversations import Conversations
 from agentvine.testing.suites.endings import Endings
 from agentvine.testing.suites.leases import Leases, Workers
 from agentvine.testing.suites.people import Audit, Events, Keys, Listings, Submissions
+from agentvine.testing.suites.precedents import Precedents
 from agentvine.testing.suites.reports import Reports
 
 
 class ControlPlaneSuite(
-    Claims, LongPolls, Leases, Workers, Endings, Conversations, Reports, Submissions, Listings, Events, Keys, Audit
+    Claims,
+    LongPolls,
+    Leases,
+    Workers,
+    Endings,
+    Conversations,
+    Answers,
+    Approvals,
+    Comments,
+    Precedents,
+    Reports,
+    Submissions,
+    Listings,
+    Events,
+    Keys,
+    Audit,
 ):
     """All of it."""

@@ -1,11 +1,12 @@
 """Real databases for tests: an SQLite file, or a database of a PostgreSQL server of one's own."""
 
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import psycopg
@@ -41,9 +42,11 @@ class PostgresqlServer:
     def fresh_database(self) -> str:
         """The URL of the one database with the schema, emptied: faster than a new one."""
         with psycopg.connect(self.url(_NAME), autocommit=True) as connection:
-            tables = sql.SQL(", ").join(sql.Identifier(table.name) for table in metadata.sorted_tables)
             connection.execute("SET session_replication_role = replica")  # no triggers: the audit log lets nobody
-            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
+            for table in metadata.sorted_tables:  # of a few rows each: TRUNCATE would make every file anew
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
+            for (name,) in connection.execute("SELECT sequencename::text FROM pg_sequences").fetchall():
+                connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.Identifier(str(name))))
         return self.url(_NAME)
 
     def _create(self, name: str) -> str:
@@ -69,15 +72,18 @@ def postgresql_server(folder: Path) -> Iterator[PostgresqlServer]:
         handle.cleanup()
 
 
-class SqliteFiles:
-    """Files with the schema, copied from one that was migrated."""
+@cache
+def _with_schema() -> bytes:
+    """An SQLite file that was migrated, once for this process."""
+    with TemporaryDirectory(prefix="agentvine-sqlite-") as folder:
+        file = Path(folder, "template.db")
+        migrate(f"sqlite:///{file}")
+        return file.read_bytes()
 
-    def __init__(self, folder: Path) -> None:
-        self._template = folder / "template.db"
-        migrate(f"sqlite:///{self._template}")
 
-    def fresh_database(self, folder: Path) -> str:
-        """The URL of a new database in `folder`."""
-        target = folder / "agentvine.db"
-        shutil.copyfile(self._template, target)
-        return f"sqlite:///{target}"
+def sqlite_database(folder: Path) -> str:
+    """The URL of a new SQLite database in `folder`, where a server would have it, with the schema."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "agentvine.db"
+    file.write_bytes(_with_schema())
+    return f"sqlite:///{file}"

@@ -25,7 +25,7 @@ from agentvine.server.terms import Terms
 from agentvine.server.waits import Waits
 from agentvine.testing.clock import ManualClock
 from agentvine.testing.site import ADMIN, WORKER, InProcessSite, in_process_site
-from agentvine.wire.messages import NewKey
+from agentvine.wire.administration import NewKey
 
 FIRST_KEY = f"av_0123456789_{'0' * 43}"
 """The admin key of every server of `server_on`."""

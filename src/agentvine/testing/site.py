@@ -19,7 +19,7 @@ from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.database import Database
 from agentvine.store.engine import open_database
 from agentvine.testing.clock import ManualClock
-from agentvine.wire import messages as m
+from agentvine.wire import administration as adm
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.front_desk import FrontDesk
 
@@ -73,7 +73,7 @@ class InProcessSite:
 
     async def secret(self, scope: Scope) -> str:
         """The secret of a new key."""
-        created = await self.keyring.create(m.NewKey(name=f"test {scope.role}", scope=scope), "server")
+        created = await self.keyring.create(adm.NewKey(name=f"test {scope.role}", scope=scope), "server")
         return created.secret
 
     async def worker_plane(self, scope: Scope = WORKER) -> ControlPlane:

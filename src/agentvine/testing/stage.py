@@ -16,9 +16,11 @@ from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.kit.shutdown import Shutdown
 from agentvine.server.main import BoundServer, serve
 from agentvine.server.settings import ServerSettings
+from agentvine.testing.databases import sqlite_database
 from agentvine.testing.eventually import eventually
 from agentvine.testing.proxy import Proxy
-from agentvine.wire.messages import Claimed, NewKey
+from agentvine.wire.administration import NewKey
+from agentvine.wire.messages import Claimed
 from agentvine.worker.conclusion import Conclusion, Delivered, Executor, Progress
 from agentvine.worker.main import ExecutorFactory, Surroundings
 
@@ -145,6 +147,7 @@ class Stage:
 @asynccontextmanager
 async def stage(directory: Path, **settings: object) -> AsyncIterator[Stage]:
     """A stage whose server keeps its data in `directory`; `settings` are `ServerSettings`."""
+    sqlite_database(directory / "server")
     values = {"data_dir": directory / "server", "port": 0, "reaper_interval": 0.1, **settings}
     async with AsyncExitStack() as stack:
         there = Stage(ServerSettings.model_validate(values), stack)

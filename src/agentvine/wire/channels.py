@@ -31,8 +31,8 @@ def controller_responses(worker_id: WorkerId) -> str:
 class Ring(Model):
     """Something that somebody may wait for has happened."""
 
-    kind: Literal["claimable", "cancelled", "event", "response", "drain", "transcript"]
-    """transcript: an execution's transcript has grown, or has ended."""
+    kind: Literal["claimable", "cancelled", "event", "response", "drain", "transcript", "comment"]
+    """transcript: an execution's transcript has grown, or has ended. comment: somebody said something of an order."""
     type: TaskType | None = None
     """claimable: of which type."""
     count: int = Field(default=1, ge=1)

@@ -71,6 +71,10 @@ class ControlPlane(Protocol):
         """Report progress. A phase that lies behind the present one is taken for a late message and changes nothing."""
         ...
 
+    async def comments(self, work_order_id: str, wanted: m.CommentsWanted) -> m.CommentPage:
+        """What people said of an order that is held; waits for a comment if there is none yet."""
+        ...
+
     async def add_transcript(self, execution_id: str, batch: m.TranscriptBatch) -> None:
         """Store entries; those that are there already are passed over."""
         ...

@@ -8,10 +8,12 @@ from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
+from agentvine.domain.precedent import Precedent
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import NewTask, Task
 from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.domain.worker import Worker
+from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 
 
@@ -43,8 +45,24 @@ class FrontDesk(Protocol):
         """End a live order. Cancelling a cancelled one changes nothing; raises `Conflict` if it ended otherwise."""
         ...
 
-    async def retry(self, task_id: str) -> WorkOrder:
-        """Reopen a failed order. Raises `Conflict` for any other."""
+    async def retry(self, task_id: str, retry: m.Retry | None = None) -> WorkOrder:
+        """Reopen a failed order; with a comment its last conversation goes on, and hears that first.
+
+        A completed one stays as it is: with a comment a new task follows it, which goes on with its conversation on the
+        branch that it delivered, and that task's order is returned. Raises `Conflict` for any other, `Forbidden` if
+        this key may not submit such a task.
+        """
+        ...
+
+    async def comment(self, task_id: str, new: m.NewComment) -> m.Comment:
+        """Say something to whoever works on it: Claude hears it with its next turn.
+
+        Raises `Conflict` for an order that has ended.
+        """
+        ...
+
+    async def comments(self, task_id: str) -> tuple[m.Comment, ...]:
+        """What people said of it, oldest first."""
         ...
 
     async def work_order(self, work_order_id: str) -> WorkOrder: ...
@@ -67,12 +85,23 @@ class FrontDesk(Protocol):
         """As in the worker's contract."""
         ...
 
-    async def diff(self, execution_id: str) -> str:
-        """The result as a unified diff. Raises `NotFound` if there is no result yet."""
+    async def diff(self, execution_id: str, draft: bool = False) -> str:
+        """The result as a unified diff, or, as a `draft`, what had been changed when something was asked last.
+
+        Raises `NotFound` if there is none yet.
+        """
         ...
 
     async def evidence(self, execution_id: str) -> Evidence:
         """Raises `NotFound` if none was recorded."""
+        ...
+
+    async def statement(self, execution_id: str) -> str:
+        """The evidence, signed: a file for `domain.statement.opened`. Raises `NotFound` if none was recorded."""
+        ...
+
+    async def signing_key(self) -> adm.SigningKeyInfo:
+        """By which key this server signs evidence."""
         ...
 
     async def requests(
@@ -81,10 +110,31 @@ class FrontDesk(Protocol):
         """Oldest first: who waits longest is served first."""
         ...
 
+    async def inbox(self, cursor: str | None = None, limit: int = 50) -> m.Inbox:
+        """What is open, with the tasks. Who waits longest comes first."""
+        ...
+
     async def request(self, request_id: str) -> WorkerRequest: ...
 
     async def respond(self, request_id: str, reply: m.Reply) -> WorkerRequest:
-        """Answer. The first answer wins: the same one again is harmless, another raises `AlreadyAnswered`."""
+        """Answer. The first answer wins: the same one again is harmless, another raises `AlreadyAnswered`.
+
+        One that comes too late is kept, and the request stays `expired`. Raises `Conflict` if the order has ended,
+        `InvalidInput` if it is no answer to such a request, `Forbidden` if it is to be remembered beyond the key's
+        scope.
+        """
+        ...
+
+    async def precedents(
+        self, everything: bool = False, cursor: str | None = None, limit: int = 50
+    ) -> m.Page[Precedent]:
+        """Answers that were kept to settle the like. `everything`: also those that are expired or forgotten."""
+        ...
+
+    async def precedent(self, precedent_id: str) -> Precedent: ...
+
+    async def forget(self, precedent_id: str) -> Precedent:
+        """Let it settle nothing from now on. Again, it changes nothing."""
         ...
 
     async def workers(self) -> tuple[Worker, ...]: ...
@@ -103,11 +153,11 @@ class FrontDesk(Protocol):
 
     async def keys(self) -> tuple[Key, ...]: ...
 
-    async def create_key(self, new: m.NewKey) -> m.CreatedKey:
+    async def create_key(self, new: adm.NewKey) -> adm.CreatedKey:
         """Make a key. Raises `Forbidden` if it would allow more, or last longer, than the key that asks for it."""
         ...
 
-    async def rotate_key(self, key_id: str, rotation: m.Rotation = m.Rotation()) -> m.CreatedKey:
+    async def rotate_key(self, key_id: str, rotation: adm.Rotation = adm.Rotation()) -> adm.CreatedKey:
         """A new secret for the same key; the present one opens until the overlap is over, one before it no more.
 
         Raises `Forbidden` as `create_key`, `Conflict` for a key that has ended.
@@ -122,13 +172,13 @@ class FrontDesk(Protocol):
         """The audit log, complete until now. Raises `Forbidden` for an admin key whose scope is restricted."""
         ...
 
-    async def verify_audit(self, after: int = 0, expected: str | None = None) -> m.AuditCheck:
+    async def verify_audit(self, after: int = 0, expected: str | None = None) -> adm.AuditCheck:
         """Compute again what follows entry `after`, whose hash is `expected`, as far as one look goes.
 
         Raises as `audit`.
         """
         ...
 
-    async def who_am_i(self) -> m.WhoAmI: ...
+    async def who_am_i(self) -> adm.WhoAmI: ...
 
-    async def health(self) -> m.Health: ...
+    async def health(self) -> adm.Health: ...

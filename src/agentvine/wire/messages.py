@@ -1,15 +1,14 @@
 """What is said over the wire. Domain types travel as they are; here is what goes around them."""
 
-from enum import StrEnum
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import Field, JsonValue, computed_field
+from pydantic import Field, JsonValue, computed_field, field_validator
 
 from agentvine.domain.base import Line, Model, Moment, Note, SessionName, Strict, Text
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
-from agentvine.domain.ids import ExecutionId, RequestId, WorkerId, WorkOrderId
-from agentvine.domain.key import Key, Scope
+from agentvine.domain.ids import ExecutionId, RequestId, TaskId, WorkerId, WorkOrderId
+from agentvine.domain.precedent import Remember
 from agentvine.domain.repository import Sha
 from agentvine.domain.request import RequestKind, ToolUse, WorkerRequest
 from agentvine.domain.retry import Failure
@@ -99,6 +98,9 @@ class Earlier(Model):
     """Its result is stored and passed verification: only the delivery remains."""
     request: WorkerRequest | None = None
     """The request for which it was parked, with its response if there is one."""
+    approvals: Annotated[tuple[WorkerRequest, ...], Field(max_length=200)] = ()
+    """What was agreed to in earlier executions and holds still, the newest last: without the inputs, but with the files
+    as they were approved."""
 
 
 class Claimed(Model):
@@ -110,6 +112,8 @@ class Claimed(Model):
     lease_seconds: float
     budget_left_usd: float
     earlier: Earlier | None = None
+    follows: Execution | None = None
+    """For a task that goes on with a completed one: the execution that delivered that one."""
 
 
 class LeaseRef(Model):
@@ -145,6 +149,15 @@ class PhaseReport(Held):
     base_sha: Sha | None = None
     session_id: SessionName | None = None
     usage: Usage | None = None
+    comments_heard: Count | None = None
+    """Up to which comment the agent was told."""
+
+
+class CommentsWanted(Held):
+    """Asks for comments above number `after`; waits for one if there is none yet."""
+
+    after: Count = 0
+    wait_seconds: Annotated[float, Field(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 0.0
 
 
 class TranscriptBatch(Held):
@@ -224,6 +237,51 @@ class Reply(Strict):
 
     verdict: Literal["answer", "approved", "denied"]
     message: Text = ""
+    changed_input: dict[str, JsonValue] | None = None
+    """With the approval of a call: the input with which it is to be made instead."""
+    remember: Remember | None = None
+    """Settle the like with this answer when it is asked again."""
+
+
+Remark = Annotated[Text, Field(min_length=1, max_length=8000)]
+"""What a person says to the agent; short enough to reach it in the middle of its work."""
+
+
+class NewComment(Strict):
+    """What a person wants to say to whoever works on a task."""
+
+    text: Remark
+
+    @field_validator("text")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("a comment says something")
+        return text
+
+
+class Comment(Model):
+    """What a person said of a task while its order lives. Numbered from 1 on for each order."""
+
+    task_id: TaskId
+    work_order_id: WorkOrderId
+    number: Count
+    at: Moment
+    author: Line
+    """`key:<id>`."""
+    text: Text
+
+
+class CommentPage(Model):
+    """Comments of one order, oldest first."""
+
+    comments: tuple[Comment, ...] = ()
+
+
+class Retry(Strict):
+    """What is to be different this time; whoever goes on with the work is told it first."""
+
+    comment: Remark | None = None
 
 
 class NamedTask(Strict):
@@ -245,6 +303,28 @@ class Page(Model, Generic[Item]):
     """A part of a listing. `next_cursor` is opaque; None: that was all."""
 
     items: tuple[Item, ...]
+    next_cursor: str | None = None
+
+
+class Asked(Model):
+    """An open request, and what one has to know of its task to see whose it is to answer."""
+
+    request: WorkerRequest
+    title: Line
+    type: WorkerType
+    repository: str
+    parked: bool
+    """True: the order waits without a slot. False: a worker holds its slot for the answer."""
+
+
+class Inbox(Model):
+    """Open requests, the one that waits longest first."""
+
+    items: tuple[Asked, ...]
+    total: Count
+    """How many there are, with those on other pages."""
+    position: Count
+    """The number of an event: all before it is in here. Follow the events from it to miss nothing."""
     next_cursor: str | None = None
 
 
@@ -293,55 +373,3 @@ class QueueReport(Model):
         for line in self.lines:
             wanted[line.type] += line.pending - line.delayed + line.running
         return wanted
-
-
-class NewKey(Strict):
-    name: Line
-    scope: Scope
-    expires_in_seconds: Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)] | None = None
-
-
-class Rotation(Strict):
-    """A new secret for a key."""
-
-    overlap_seconds: Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)] = 0.0
-    """How long the present secret still opens."""
-
-
-class CreatedKey(Model):
-    key: Key
-    secret: str
-    """Shown this once; the server keeps only its digest."""
-
-
-class WhoAmI(Model):
-    key: Key
-
-
-class AuditCheck(Model):
-    """What a look at a part of the audit log has found; the next one goes on behind `seq` and `hash`."""
-
-    seq: Count
-    hash: str
-    entries: Count
-    events: Count
-    """How many of each were computed again."""
-    more: bool
-    broken_at: int | None = None
-    """The first entry that is not what it was, or that does not follow the one before it."""
-    why: str = ""
-
-
-class Health(Model):
-    """`degraded` names what is missing and does not stop the work, such as the broker."""
-
-    status: Literal["ok", "degraded", "down"]
-    version: Line
-    degraded: dict[str, str] = {}
-
-
-class EventStreamStart(StrEnum):
-    """Where a stream of events begins when no Last-Event-ID is given."""
-
-    NOW = "now"
-    BEGINNING = "beginning"

@@ -6,6 +6,7 @@ from fastapi import Query
 
 from agentvine.domain.audit import AuditEntry
 from agentvine.server.api.endpoints import After, Api, Cursor, Desk, Limit
+from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 
@@ -20,6 +21,6 @@ async def audit(desk: Desk, cursor: Cursor = None, limit: Limit = 50) -> m.Page[
 
 
 @api.route(routes.VERIFY_AUDIT)
-async def verify_audit(desk: Desk, after: After = 0, expected: _Hash = None) -> m.AuditCheck:
+async def verify_audit(desk: Desk, after: After = 0, expected: _Hash = None) -> adm.AuditCheck:
     """Compute again what follows an entry, as far as one look goes; go on while there is more."""
     return await desk.verify_audit(after, expected)

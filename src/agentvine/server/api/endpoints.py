@@ -133,7 +133,11 @@ class StrictRoute(APIRoute):
         if self.body_field is None:
             return handle
 
+        required = self.body_field.field_info.is_required()
+
         async def handle_strictly(request: Request) -> Response:
+            if not required and not await request.body():
+                return await handle(request)
             if _content_type(request.scope) != _JSON:
                 return not_json()
             check_json(await request.body())

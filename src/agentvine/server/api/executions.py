@@ -9,6 +9,7 @@ from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.server.api.endpoints import After, Api, Desk, Plane, Serving, WaitSeconds
 from agentvine.server.bodies import read_body
+from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 from agentvine.wire.control_plane import ControlPlane
@@ -73,12 +74,24 @@ async def transcript(
 
 
 @api.route(routes.DIFF, response_class=PlainTextResponse)
-async def diff(desk: Desk, execution_id: str) -> PlainTextResponse:
-    """The result as a unified diff."""
-    return PlainTextResponse(await desk.diff(execution_id), media_type="text/x-diff")
+async def diff(desk: Desk, execution_id: str, draft: bool = False) -> PlainTextResponse:
+    """The result as a unified diff; as a draft, what had been changed when something was asked last."""
+    return PlainTextResponse(await desk.diff(execution_id, draft), media_type="text/x-diff")
 
 
 @api.route(routes.EVIDENCE)
 async def evidence(plane: Plane, execution_id: str) -> Evidence:
     """What the verification found out."""
     return await plane.evidence(execution_id)
+
+
+@api.route(routes.STATEMENT, response_class=PlainTextResponse)
+async def statement(desk: Desk, execution_id: str) -> PlainTextResponse:
+    """The evidence as an in-toto statement in a DSSE envelope, signed when it was recorded."""
+    return PlainTextResponse(await desk.statement(execution_id), media_type="application/vnd.in-toto+dsse")
+
+
+@api.route(routes.SIGNING_KEY)
+async def signing_key(desk: Desk) -> adm.SigningKeyInfo:
+    """By which key this server signs evidence."""
+    return await desk.signing_key()

@@ -2,14 +2,14 @@
 
 from agentvine.domain.key import Key
 from agentvine.server.api.endpoints import Api, Desk
-from agentvine.wire import messages as m
+from agentvine.wire import administration as adm
 from agentvine.wire import routes
 
 api = Api("keys")
 
 
 @api.route(routes.WHO_AM_I)
-async def who_am_i(desk: Desk) -> m.WhoAmI:
+async def who_am_i(desk: Desk) -> adm.WhoAmI:
     """The key with which this was asked."""
     return await desk.who_am_i()
 
@@ -21,13 +21,13 @@ async def keys(desk: Desk) -> tuple[Key, ...]:
 
 
 @api.route(routes.CREATE_KEY, status=201)
-async def create_key(desk: Desk, new: m.NewKey) -> m.CreatedKey:
+async def create_key(desk: Desk, new: adm.NewKey) -> adm.CreatedKey:
     """Make a key. Its secret is in the answer and is never shown again."""
     return await desk.create_key(new)
 
 
 @api.route(routes.ROTATE_KEY)
-async def rotate_key(desk: Desk, key_id: str, rotation: m.Rotation) -> m.CreatedKey:
+async def rotate_key(desk: Desk, key_id: str, rotation: adm.Rotation) -> adm.CreatedKey:
     """Give a key another secret, which is never shown again; the present one opens until the overlap is over."""
     return await desk.rotate_key(key_id, rotation)
 

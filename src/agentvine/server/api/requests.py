@@ -43,6 +43,12 @@ async def requests(
     return await desk.requests(None if status == "any" else status, cursor, limit)
 
 
+@api.route(routes.INBOX)
+async def inbox(desk: Desk, cursor: Cursor = None, limit: Limit = 50) -> m.Inbox:
+    """Open requests with their tasks. Who waits longest comes first."""
+    return await desk.inbox(cursor, limit)
+
+
 @api.route(routes.REQUEST)
 async def request(desk: Desk, request_id: str) -> WorkerRequest:
     """A request."""
@@ -51,5 +57,5 @@ async def request(desk: Desk, request_id: str) -> WorkerRequest:
 
 @api.route(routes.RESPOND)
 async def respond(desk: Desk, request_id: str, reply: m.Reply) -> WorkerRequest:
-    """Answer a request. The first answer stands; the same one again is harmless."""
+    """Answer a request. The first answer stands; the same one again is harmless; one that is too late is kept."""
     return await desk.respond(request_id, reply)

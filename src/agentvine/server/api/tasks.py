@@ -53,6 +53,19 @@ async def cancel(desk: Desk, task_id: str) -> WorkOrder:
 
 
 @api.route(routes.RETRY_TASK)
-async def retry(desk: Desk, task_id: str) -> WorkOrder:
-    """Reopen a failed task."""
-    return await desk.retry(task_id)
+async def retry(desk: Desk, task_id: str, retry: m.Retry | None = None) -> WorkOrder:
+    """Reopen a failed task. With a comment, its last conversation goes on and hears that first; a completed task is
+    then followed by a new one, whose work order is returned."""
+    return await desk.retry(task_id, retry)
+
+
+@api.route(routes.COMMENT, status=201)
+async def comment(desk: Desk, task_id: str, new: m.NewComment) -> m.Comment:
+    """Say something to whoever works on a task."""
+    return await desk.comment(task_id, new)
+
+
+@api.route(routes.COMMENTS)
+async def comments(desk: Desk, task_id: str) -> tuple[m.Comment, ...]:
+    """What people said of a task, oldest first."""
+    return await desk.comments(task_id)

@@ -47,6 +47,12 @@ async def park(plane: ControlPlane, parking: m.Parking, work_order_id: str) -> W
     return await plane.park(work_order_id, parking)
 
 
+@api.hot(routes.HEAR_COMMENTS, waits=True)
+async def hear_comments(plane: ControlPlane, wanted: m.CommentsWanted, work_order_id: str) -> m.CommentPage:
+    """What people said of an order, for the worker that holds it; waits for a comment if there is none yet."""
+    return await plane.comments(work_order_id, wanted)
+
+
 @api.route(routes.WORK_ORDERS)
 async def work_orders(
     desk: Desk, status: OrderStatus | None = None, cursor: Cursor = None, limit: Limit = 50

@@ -25,6 +25,7 @@ from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
 from agentvine.testing.cast import a_task, a_worker
 from agentvine.testing.site import Site
+from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire.front_desk import FrontDesk
 
@@ -254,7 +255,7 @@ class Events:
 class Keys:
     async def test_a_key_is_made_and_ended(self, site: Site) -> None:
         desk = await site.front_desk()
-        created = await desk.create_key(m.NewKey(name="laptop", scope=Scope(role=Role.VIEWER)))
+        created = await desk.create_key(adm.NewKey(name="laptop", scope=Scope(role=Role.VIEWER)))
         assert created.secret.startswith(created.key.prefix)
         assert created.key in await desk.keys()
         revoked = await desk.revoke_key(created.key.id)
@@ -266,8 +267,8 @@ class Keys:
 
     async def test_a_key_is_given_another_secret(self, site: Site) -> None:
         desk = await site.front_desk()
-        created = await desk.create_key(m.NewKey(name="laptop", scope=Scope(role=Role.VIEWER)))
-        rotated = await desk.rotate_key(created.key.id, m.Rotation(overlap_seconds=60))
+        created = await desk.create_key(adm.NewKey(name="laptop", scope=Scope(role=Role.VIEWER)))
+        rotated = await desk.rotate_key(created.key.id, adm.Rotation(overlap_seconds=60))
         assert rotated.secret.startswith(rotated.key.prefix)
         assert (rotated.key.id, rotated.key.scope, rotated.key.former_prefix) == (
             created.key.id,
@@ -285,17 +286,17 @@ class Keys:
     async def test_no_key_makes_a_wider_one(self, site: Site) -> None:
         here, there = "https://git.example/a.git", "https://git.example/b.git"
         everywhere = await site.front_desk()
-        wide = await everywhere.create_key(m.NewKey(name="wide", scope=Scope(role=Role.VIEWER)))
+        wide = await everywhere.create_key(adm.NewKey(name="wide", scope=Scope(role=Role.VIEWER)))
         narrow = await site.front_desk(Scope(role=Role.ADMIN, repositories=(here,), worker_types=(TaskType.DOCS,)))
         inside = Scope(role=Role.MEMBER, repositories=(here,), worker_types=(TaskType.DOCS,))
-        made = await narrow.create_key(m.NewKey(name="inside", scope=inside))
+        made = await narrow.create_key(adm.NewKey(name="inside", scope=inside))
         assert {key.id for key in await narrow.keys()} == {made.key.id, (await narrow.who_am_i()).key.id}
         for wider in ({"repositories": ()}, {"repositories": (here, there)}, {"worker_types": ()}):
             with pytest.raises(Forbidden):
-                await narrow.create_key(m.NewKey(name="wider", scope=inside.model_copy(update=wider)))
+                await narrow.create_key(adm.NewKey(name="wider", scope=inside.model_copy(update=wider)))
         careful = await site.front_desk(Scope(role=Role.ADMIN, permission_level=PermissionLevel.SUPERVISED))
         attempts: list[Callable[[], Awaitable[object]]] = [
-            lambda: careful.create_key(m.NewKey(name="wider", scope=Scope(role=Role.WORKER))),
+            lambda: careful.create_key(adm.NewKey(name="wider", scope=Scope(role=Role.WORKER))),
             lambda: narrow.rotate_key(wide.key.id),
             lambda: narrow.revoke_key(wide.key.id),
         ]
@@ -312,7 +313,7 @@ class Keys:
         worker = await site.front_desk(Scope(role=Role.WORKER))
         assert (await viewer.task(task.id)).task == task
         assert (await worker.who_am_i()).key.scope.role is Role.WORKER
-        new_key = m.NewKey(name="more", scope=Scope(role=Role.ADMIN))
+        new_key = adm.NewKey(name="more", scope=Scope(role=Role.ADMIN))
         attempts: list[Callable[[], Awaitable[object]]] = [
             lambda: viewer.submit(a_task()),
             lambda: viewer.submit_all(m.TaskBatch(tasks=(named("a"),))),
@@ -343,7 +344,7 @@ class Keys:
 class Audit:
     async def test_what_is_done_to_keys_stands_in_it(self, site: Site) -> None:
         desk = await site.front_desk()
-        key = (await desk.create_key(m.NewKey(name="laptop", scope=Scope(role=Role.VIEWER)))).key
+        key = (await desk.create_key(adm.NewKey(name="laptop", scope=Scope(role=Role.VIEWER)))).key
         await desk.rotate_key(key.id)
         await desk.revoke_key(key.id)
         entries = (await desk.audit()).items
@@ -370,7 +371,7 @@ class Audit:
     async def test_in_pages(self, site: Site) -> None:
         desk = await site.front_desk()
         for number in range(5):
-            await desk.create_key(m.NewKey(name=str(number), scope=Scope(role=Role.VIEWER)))
+            await desk.create_key(adm.NewKey(name=str(number), scope=Scope(role=Role.VIEWER)))
         whole = (await desk.audit(limit=200)).items
         first = await desk.audit(limit=2)
         second = await desk.audit(first.next_cursor, limit=200)

@@ -7,6 +7,8 @@ import pytest
 from agentvine.domain.errors import InvalidInput, NotFound
 from agentvine.domain.evidence import CheckOutcome
 from agentvine.domain.execution import Phase
+from agentvine.domain.statement import opened
+from agentvine.kit.signing import VerifyingKey
 from agentvine.testing.cast import BASE, HEAD, PUSHED, a_task, a_worker, evidence_of, used
 from agentvine.testing.site import Site
 from agentvine.wire import messages as m
@@ -135,6 +137,20 @@ class Reports:
         again = await worker.take()
         assert again.earlier is not None
         assert not again.earlier.verified
+
+    async def test_evidence_is_signed_when_it_is_recorded(self, site: Site) -> None:
+        desk, worker = await site.front_desk(), await a_worker(site)
+        await desk.submit(a_task())
+        claimed = await worker.take_and_start()
+        with pytest.raises(NotFound):
+            await desk.statement(claimed.lease.execution_id)
+        await worker.store_result(claimed)
+        key = VerifyingKey.parse((await desk.signing_key()).pem.encode())
+        signed = await desk.statement(claimed.lease.execution_id)
+        found = opened(signed.encode(), key.id, key.verifies)
+        assert found.evidence == await desk.evidence(claimed.lease.execution_id)
+        assert (found.repository, found.commit) == (claimed.order.repository, HEAD)
+        assert await desk.statement(claimed.lease.execution_id) == signed
 
     async def test_evidence_is_about_its_own_execution(self, site: Site) -> None:
         desk, worker = await site.front_desk(), await a_worker(site)

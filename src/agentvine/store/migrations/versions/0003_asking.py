@@ -15,7 +15,12 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("requests", sa.Column("call", sa.Text(), nullable=True))
     op.add_column("requests", sa.Column("unanswered", sa.Text(), nullable=False, server_default="decide"))
+    op.add_column("requests", sa.Column("assistant", sa.Text(), nullable=True))
+    op.add_column("requests", sa.Column("assistant_at", sa.BigInteger(), nullable=True))
+    op.create_index("ix_requests_assistant_at", "requests", ["assistant_at"])
+    op.create_index("ix_requests_created_at", "requests", ["created_at", "id"])
     op.add_column("executions", sa.Column("comments_heard", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("evidence", sa.Column("envelope", sa.Text(), nullable=False, server_default=""))
     op.create_table(
         "precedents",
         sa.Column("id", sa.Text(), nullable=False),
@@ -27,6 +32,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=True),
         sa.Column("repository", sa.Text(), nullable=True),
+        sa.Column("permission", sa.BigInteger(), nullable=False),
         sa.Column("likeness", sa.Text(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("response", sa.Text(), nullable=False),
@@ -48,6 +54,8 @@ def upgrade() -> None:
         "readers",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("held_by", sa.Text(), nullable=True),
+        sa.Column("held_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("name", name="pk_readers"),
     )
 

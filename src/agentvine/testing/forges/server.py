@@ -1,0 +1,243 @@
+"""An HTTP server that plays a forge: routes, who may ask, and how it misbehaves."""
+
+import asyncio
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote
+
+from agentvine.testing.forges.description import Description
+from agentvine.testing.forges.world import Pull, World
+
+
+class Fault(StrEnum):
+    """How one call goes wrong."""
+
+    CUT_BEFORE = "the connection breaks before anything is done"
+    CUT_AFTER = "it is done, and the connection breaks"
+    HALF_AN_ANSWER = "it is done, and the connection breaks within the answer"
+    TWICE = "it is done twice, and the second answer comes"
+    LIMITED = "429 with Retry-After"
+    FORBIDDEN_FOR_NOW = "403 with an exhausted rate limit"
+    BROKEN = "500, and nothing is done"
+    BAD_GATEWAY = "502 from something before the forge, and it is done"
+    UNAVAILABLE = "503, and nothing is done"
+    SLOW = "it is done, and no answer comes"
+
+
+NOTHING_IS_DONE = frozenset({Fault.CUT_BEFORE, Fault.LIMITED, Fault.FORBIDDEN_FOR_NOW, Fault.BROKEN, Fault.UNAVAILABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request. `names` are the parts of the path that its template names."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: Any
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The query's parameters."""
+        return dict(parse_qsl(self.query))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """The forge says no."""
+
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(body)
+        self.answer = Answer(status, body, headers or {})
+
+
+Handler = Callable[[Call], Answer]
+
+
+class ForgeServer(ABC):
+    """Plays one forge with one repository, `world`. An async context manager."""
+
+    below = ""
+    """The path below which the API is."""
+
+    def __init__(self, description: Description, world: World, token: str) -> None:
+        self.world = world
+        self.token = token
+        self.calls: list[str] = []
+        """Method and template of each call, in order."""
+        self.seen: list[str] = []
+        """Each request's first line."""
+        self.violations: list[str] = []
+        """What was not as the forge describes it."""
+        self.faults: dict[int, Fault] = {}
+        """By the number of the call, counted from 0."""
+        self.retry_after = "0"
+        self.read_only = False
+        """The token may look, and change nothing."""
+        self.redirect: str | None = None
+        """Where every request is sent on to, if anywhere."""
+        self.shown: list[str] = []
+        """What each request said of who asks."""
+        self._description = description
+        self._routes = [(method, path, _pattern(path), do) for (method, path), do in self.routes().items()]
+        self._server: asyncio.Server | None = None
+        self._busy: set[asyncio.Task[None]] = set()
+
+    @abstractmethod
+    def routes(self) -> Mapping[tuple[str, str], Handler]:
+        """By method and path, as the description writes it."""
+
+    @abstractmethod
+    def who(self, call: Call) -> None:
+        """Raises Refused for a call of somebody unknown."""
+
+    @abstractmethod
+    def forbidden(self) -> Answer:
+        """What a token hears that may not."""
+
+    @abstractmethod
+    def leave_unfinished(self, pull: Pull) -> None:
+        """Somebody who uses the same account has begun a review there."""
+
+    def located(self, path: str) -> str:
+        """The path under which a call is handled."""
+        return path
+
+    @property
+    def url(self) -> str:
+        """The forge's address."""
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._busy:
+            task.cancel()
+        if self._busy:
+            await asyncio.wait(self._busy)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._busy.add(task)
+        try:
+            if (call := await _read(reader)) is not None:
+                await self._answer(call, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # hung up, or the test is over
+        finally:
+            self._busy.discard(task)
+            writer.close()
+
+    async def _answer(self, call: Call, writer: asyncio.StreamWriter) -> None:
+        fault = self.faults.get(len(self.calls))
+        self.seen.append(f"{call.method} {call.path}?{call.query}")
+        self.shown.append(call.headers.get("authorization", ""))
+        if self.redirect is not None:
+            writer.write(_written(Answer(307, None, {"Location": f"{self.redirect}{call.path}"})))
+            return
+        if fault is Fault.CUT_BEFORE:
+            self.calls.append(f"{call.method} {call.path}")
+            return
+        answer = self._spoilt(fault) if fault in NOTHING_IS_DONE else self._handled(call)
+        if fault in NOTHING_IS_DONE:
+            self.calls.append(f"{call.method} {call.path}")
+        if fault is Fault.TWICE:
+            answer = self._handled(call)
+            self.calls.pop()
+        if fault is Fault.CUT_AFTER:
+            return
+        if fault is Fault.SLOW:
+            await asyncio.Event().wait()
+        raw = _written(self._spoilt(fault) if fault is Fault.BAD_GATEWAY else answer)
+        writer.write(raw[: len(raw) - 10] if fault is Fault.HALF_AN_ANSWER else raw)
+        await writer.drain()
+
+    def _spoilt(self, fault: Fault | None) -> Answer:
+        used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1700000000"}
+        return {
+            Fault.LIMITED: Answer(429, {"message": "slow down"}, {"Retry-After": self.retry_after}),
+            Fault.FORBIDDEN_FOR_NOW: Answer(403, {"message": "API rate limit exceeded for user ID 1."}, used_up),
+            Fault.BROKEN: Answer(500, {"message": "oops"}),
+            Fault.UNAVAILABLE: Answer(503, "<html>back soon</html>", {"Retry-After": self.retry_after}),
+            Fault.BAD_GATEWAY: Answer(502, "<html>bad gateway</html>"),
+        }[fault or Fault.BROKEN]
+
+    def _handled(self, call: Call) -> Answer:
+        path = self.located(call.path)
+        inside = path.removeprefix(self.below) if path.startswith(self.below) else ""
+        for method, template, pattern, do in self._routes:
+            if method == call.method and (found := pattern.fullmatch(inside)):
+                names = {name: unquote(value) for name, value in found.groupdict().items()}
+                told = Call(call.method, inside, call.query, call.headers, call.body, names)
+                return self._carried_out(template, told, do)
+        self.calls.append(f"{call.method} {call.path}")
+        self.violations.append(f"{call.method} {call.path} is not played here")
+        return Answer(404, {"message": "Not Found"})
+
+    def _carried_out(self, template: str, call: Call, do: Handler) -> Answer:
+        self.calls.append(f"{call.method} {template}")
+        self.violations += self._description.request(call.method, template, call.query, call.body)
+        try:
+            self.who(call)
+            answer = self.forbidden() if self.read_only and call.method != "GET" else do(call)
+        except Refused as refused:
+            answer = refused.answer
+        told = json.dumps(answer.body).replace(self.url, "http://forge.example")
+        self.violations += self._description.judged(call.method, template, answer.status, told)
+        return answer
+
+
+def page_of(entries: list[Any], call: Call, size: str) -> list[Any]:
+    """The page that a call asks for; `size` is what the forge calls the number of entries."""
+    number, most = int(call.wanted.get("page", "1")), int(call.wanted.get(size, "30"))
+    return entries[(number - 1) * most : number * most]
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """A pattern for the paths of a template: each name in braces is one piece."""
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+?)", re.escape(template)))
+
+
+async def _read(reader: asyncio.StreamReader) -> Call | None:
+    line = (await reader.readline()).decode().split()
+    if len(line) != 3:
+        return None
+    headers: dict[str, str] = {}
+    while header := (await reader.readline()).decode().strip():
+        name, _, value = header.partition(":")
+        headers[name.lower()] = value.strip()
+    raw = await reader.readexactly(int(headers.get("content-length", "0")))
+    path, _, query = line[1].partition("?")
+    return Call(line[0], path, query, headers, json.loads(raw) if raw else None)
+
+
+def _written(answer: Answer) -> bytes:
+    plain = isinstance(answer.body, str)
+    body = b"" if answer.body is None else answer.body.encode() if plain else json.dumps(answer.body).encode()
+    kind = "text/html" if plain and answer.body.startswith("<") else "text/plain" if plain else "application/json"
+    lines = [f"HTTP/1.1 {answer.status} Told", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"Content-Type: {kind}"] if body else []
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
