@@ -3,7 +3,7 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +130,10 @@ class BareRepository:
         text = await self.git.run(commands.diff(self.path, base, head, f"--unified={context}", output_limit=limit))
         counts = await self.git.run(commands.diff(self.path, base, head, "--numstat", "-z", output_limit=_TREE_LIMIT))
         return Diff(text.stdout, text.truncated, tuple(_changed_files(counts.stdout)))
+
+    async def diff_of(self, base: str, head: str, paths: Sequence[str], limit: int) -> str:
+        """What changed in `paths` alone from `base` to `head`: at most `limit` bytes of it."""
+        return (await self.git.run(commands.diff(self.path, base, head, paths=paths, output_limit=limit))).stdout
 
 
 def lend(repository: Path, objects: Path) -> None:

@@ -42,6 +42,11 @@ class Progress:
     plane: ControlPlane
     phase: Phase = Phase.CLAIMED
     usage: Usage = field(default_factory=Usage)
+    comments_heard: int = 0
+    """Up to which comment the agent has heard what people said."""
+    leave_by: float | None = None
+    """Set before the execution is cancelled because the worker has to leave: until when, on the event loop's clock,
+    what was done so far may still be stored. None: there is nothing to be stored any more."""
     ensure_held: Callable[[], None] = lambda: None
     """To be called right before each effect outside this machine (a push, a pull request): raises `LeaseLost` unless
     the order is surely still ours, by the clock that goes on while a process is stopped or a machine sleeps."""
@@ -50,7 +55,14 @@ class Progress:
         """Enter `phase` and tell the server. Raises what `ControlPlane.phase` raises."""
         self.phase = phase
         lease = self.claimed.lease
-        report = PhaseReport(token=lease.token, phase=phase, base_sha=base_sha, session_id=session_id, usage=self.usage)
+        report = PhaseReport(
+            token=lease.token,
+            phase=phase,
+            base_sha=base_sha,
+            session_id=session_id,
+            usage=self.usage,
+            comments_heard=self.comments_heard or None,
+        )
         await self.plane.phase(lease.execution_id, report)
 
 

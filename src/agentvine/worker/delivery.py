@@ -11,6 +11,7 @@ from agentvine.domain.execution import Delivery
 from agentvine.domain.ids import short
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.retry import Failure, FailureReason
+from agentvine.kit import failpoints
 from agentvine.kit.logs import logger, redact
 from agentvine.wire.messages import Claimed, DeliveryIntent
 from agentvine.worker import git
@@ -77,9 +78,15 @@ class Deliverer:
         """
         if result.intended is not None and await has_arrived(result.intended, self._publisher, self._mirror):
             return await self._concluded(result, result.intended)
-        if self._claimed.order.permission_level is PermissionLevel.AUTONOMOUS:
+        if self._followed is not None or self._claimed.order.permission_level is PermissionLevel.AUTONOMOUS:
             return await self._onto_the_task_s_branch(result)
         return await self._onto_an_own_branch(result)
+
+    @property
+    def _followed(self) -> Delivery | None:
+        """The own branch of the task that this one follows, which is this task's branch: it grows."""
+        done = self._claimed.follows.delivery if self._claimed.follows is not None else None
+        return done if done is not None and done.kind in {"branch", "pull_request"} else None
 
     async def report(self, result: Verified) -> Delivered:
         """Deliver a result that consists of words: nothing is pushed."""
@@ -102,9 +109,10 @@ class Deliverer:
             return await self._push_or_rebase(result, branch)
 
     async def _push_or_rebase(self, result: Verified, branch: str) -> Delivered | Failed:
-        tried = [result.intended] if result.intended is not None and result.intended.kind == "push" else []
+        kind = self._followed.kind if self._followed is not None else "push"
+        tried = [result.intended] if result.intended is not None and result.intended.kind == kind else []
         for attempt in range(1, TRIES + 1):
-            delivery = Delivery(kind="push", branch=branch, old_sha=result.base, new_sha=result.head)
+            delivery = Delivery(kind=kind, branch=branch, old_sha=result.base, new_sha=result.head)
             tried.append(delivery)
             await self._journal(delivery)
             self._progress.ensure_held()
@@ -169,12 +177,17 @@ class Deliverer:
         return f"AgentVine-Task: {self._claimed.task.id}".encode() in content.splitlines()
 
     async def _journal(self, delivery: Delivery) -> None:
+        await failpoints.reached("deliver.before_intent")
         intent = DeliveryIntent(token=self._shelf.token, delivery=delivery)
         await insist(lambda: self._shelf.plane.deliver(self._claimed.order.id, intent))
+        await failpoints.reached("deliver.after_intent")
 
     async def _concluded(self, result: Verified, delivery: Delivery) -> Delivered:
+        await failpoints.reached("deliver.after_push")
         if delivery.kind != "pull_request":
             return Delivered(delivery, result.summary)
+        if self._followed is not None:  # its pull request is there, and has grown
+            return Delivered(delivery.model_copy(update={"url": self._followed.url}), result.summary)
         asked = self._claimed.task.asked
         proposal = Proposal(
             repository=self._claimed.order.repository,

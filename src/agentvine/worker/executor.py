@@ -12,12 +12,14 @@ from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.request import RequestKind
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
+from agentvine.kit import failpoints
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import logger
 from agentvine.wire.messages import Claimed, NewRequest
 from agentvine.worker.access import Access
 from agentvine.worker.agent.boxed import claude_in
 from agentvine.worker.agent.sessions import recording
+from agentvine.worker.bench import boxed, prepare, set_up
 from agentvine.worker.beside import beside
 from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Conclusion, Failed, Parked, Progress
@@ -42,7 +44,7 @@ from agentvine.worker.toolchain import Toolchain
 from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.telling import evidence_in_words
 from agentvine.worker.verification.verify import Verifier
-from agentvine.worker.work import Work, boxed, prepare, set_up
+from agentvine.worker.work import Work
 
 _log = logger("executor")
 
@@ -80,7 +82,9 @@ class TaskExecutor:
     async def _carry_out(self, job: Job) -> Conclusion:
         """The whole story."""
         await job.progress.report(Phase.PREPARING)
+        await failpoints.reached("prepare.after_phase")
         await job.mirror.update()
+        await failpoints.reached("prepare.after_fetch")
         start = await handed_over(job)
         if isinstance(start, Failed):
             return start
@@ -95,6 +99,7 @@ class TaskExecutor:
     async def _work(self, job: Job, start: Start) -> Verified | Failed | Parked:
         base = await job.mirror.resolve(job.claimed.order.branch) if isinstance(start, Fresh) else start.base
         bench = await prepare(job, start, base)
+        await failpoints.reached("prepare.after_workspace")
         secrets = [job.shop.model.api_key] if job.shop.model.api_key else []
         async with AsyncExitStack() as stack:
             box = await stack.enter_async_context(boxed(job, bench))
@@ -183,6 +188,7 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
         request_hold=config.request_hold,
         request_expiry=config.request_expiry,
         max_repairs=config.max_repairs,
+        checkpoint_seconds=config.checkpoint_seconds,
         keep_places=not config.cleanup_workspace,
     )
     return TaskExecutor(shop)

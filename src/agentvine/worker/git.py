@@ -282,10 +282,12 @@ def blob(repository: Path, name: str, output_limit: int) -> GitCommand:
     return GitCommand("read a file", ("cat-file", "blob", name), repository=repository, output_limit=output_limit)
 
 
-def diff(repository: Path, base: str, head: str, *options: str, output_limit: int = 1_000_000) -> GitCommand:
-    """What changed between two commits, by git's own diff and nobody else's."""
+def diff(
+    repository: Path, base: str, head: str, *options: str, paths: Iterable[str] = (), output_limit: int = 1_000_000
+) -> GitCommand:
+    """What changed between two commits, by git's own diff and nobody else's; of `paths` alone, if there are any."""
     plain = ("--no-ext-diff", "--no-textconv", "--no-color", "--find-renames", "--submodule=short")
-    args = ("diff", *plain, *options, "--end-of-options", base, head, "--")
+    args = ("diff", *plain, *options, "--end-of-options", base, head, "--", *paths)
     return GitCommand("compare two commits", args, repository=repository, output_limit=output_limit)
 
 

@@ -16,6 +16,7 @@ from agentvine.wire.messages import Claimed
 from agentvine.worker.access import Access, Offer
 from agentvine.worker.agent.base import Agent, ModelAccess, Watchdog
 from agentvine.worker.agent.refusals import Refusals
+from agentvine.worker.approving import Approvals
 from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Progress
 from agentvine.worker.forge.base import Forge
@@ -57,6 +58,8 @@ class Workshop:
     """Seconds that a slot is held for an answer of the controller."""
     request_expiry: float = 259_200.0
     """Seconds after which no answer is waited for any more."""
+    checkpoint_seconds: float = 60.0
+    """How often what the agent has changed is stored while it works; 0: never."""
     tell_seconds: float = 15.0
     """How often the server is told what was spent."""
     max_repairs: int = 2
@@ -76,6 +79,11 @@ class Job:
     shelf: Shelf
     access: Access
     refusals: Refusals = field(default_factory=Refusals)
+    approvals: Approvals = field(default_factory=Approvals)
+
+    def __post_init__(self) -> None:
+        if self.claimed.earlier is not None:
+            self.approvals.know(self.claimed.earlier.approvals)
 
     @property
     def task(self) -> NewTask:
@@ -117,6 +125,8 @@ class Job:
             tools=self.tools,
             sensitive=self.shop.sensitive,
             refused_calls=self.refusals.calls,
+            asked="\n".join((self.task.title, self.task.description, *self.task.requirements)),
+            grants=self.approvals.grants,
         )
 
     async def verify(self, base: str, head: str) -> Evidence:

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentvine.kit import failpoints
 from agentvine.kit.logs import logger
+from agentvine.kit.process import uninterrupted
 from agentvine.worker.folders import remove_folder
 from agentvine.worker.host_lock import exclusive
 
@@ -72,8 +74,17 @@ async def place_of(folder: Path, execution_id: str, *, keep: bool = False) -> As
         try:
             yield place
         finally:
-            if keep or await _removed(root):
-                lock.unlink(missing_ok=True)
+            await failpoints.reached("place.before_removal")
+            await uninterrupted(_cleared(root, lock, keep=keep))  # it is cancelled again by a worker that leaves
+
+
+async def _cleared(root: Path, lock: Path, *, keep: bool) -> None:
+    if keep or await _removed(root):
+        _unlock(lock)
+
+
+def _unlock(lock: Path) -> None:
+    lock.unlink(missing_ok=True)
 
 
 async def sweep(folder: Path) -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from agentvine.domain.errors import AgentVineError, Conflict, LeaseLost, NotFound, Superseded, Unavailable
 from agentvine.domain.ids import new_id
 from agentvine.domain.retry import Failure, FailureReason
+from agentvine.kit import failpoints
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import Doorbell
@@ -31,6 +32,8 @@ from agentvine.worker.settings import WorkerConfig
 
 STOP_SECONDS = 11.0
 """How long executions have, once they must go: 10 s for a stubborn process tree, 1 s to report."""
+SAVE_SECONDS = 7.0
+"""Until when, of these, what was done may still be stored, so that the next worker goes on with it."""
 _SECOND_LOOK_SECONDS = 0.3
 _ACKNOWLEDGING = Backoff(first=0.2, most=3.0)
 """Short: the server waits for it for a part of a lease only."""
@@ -72,6 +75,8 @@ class Pool:
         self._bell = Doorbell()
         self._running: dict[asyncio.Task[None], str] = {}
         """What is carried out, with its work order's id."""
+        self._progress: dict[str, Progress] = {}
+        """Of what is carried out, by work order."""
         self._executions: set[asyncio.Task[Conclusion | None]] = set()
         self._handing_back = asyncio.Event()
         shutdown.rings(self._bell)
@@ -82,6 +87,7 @@ class Pool:
             while await self._slot_is_free():
                 claimed = await self._claim()
                 if claimed is not None:
+                    await failpoints.reached("claim.after_reply")
                     self._begin(claimed)
             await self._finish(self._config.grace_seconds)
         finally:
@@ -207,6 +213,7 @@ class Pool:
         holding = await self._taken(claimed)
         if holding is None:
             return
+        await failpoints.reached("start.after_reply")
         self._condition.changed()
         try:
             progress = Progress(claimed, self._plane, ensure_held=holding.ensure)
@@ -245,12 +252,14 @@ class Pool:
             return _LEFT
         execution = asyncio.create_task(self._execute(holding.claimed, progress))
         holding.execution = execution
+        self._progress[holding.work_order_id] = progress
         self._executions.add(execution)
         execution.add_done_callback(self._executions.discard)
         try:
             await asyncio.wait({execution})
         finally:
             holding.execution = None
+            self._progress.pop(holding.work_order_id, None)
             execution.cancel()
         if holding.loss is not None:
             return None
@@ -289,8 +298,11 @@ class Pool:
     async def _hand_back(self) -> None:
         """End every execution, its order released; give up on what does not end in time."""
         self._handing_back.set()
-        for holding in self._leases.held.values():
+        leave_by = asyncio.get_running_loop().time() + SAVE_SECONDS
+        for name, holding in self._leases.held.items():
             if holding.execution is not None:
+                if holding.loss is None and name in self._progress:
+                    self._progress[name].leave_by = leave_by
                 holding.execution.cancel()
         if not self._running:
             return

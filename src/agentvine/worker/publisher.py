@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentvine.domain.repository import check_branch
 from agentvine.domain.retry import FailureReason
+from agentvine.kit import failpoints
 from agentvine.worker import git as commands
 from agentvine.worker.admission import Limits, ResultRefused, inspect, open_bundle
 from agentvine.worker.bare_repository import BareRepository
@@ -127,7 +128,9 @@ class Publisher:
         if fast_forward_only and found is not None and not await self._builds_on(new_sha, found):
             raise NotFastForward(branch, expected_old_sha, found)
         try:
-            await self._git.run(commands.push(self.repository.path, self._url, branch, new_sha, expected_old_sha))
+            push = commands.push(self.repository.path, self._url, branch, new_sha, expected_old_sha)
+            await self._git.run(push)
+            await failpoints.reached("push.before_confirmation", lambda: _reply_lost(push))
         except GitFailed as failed:
             await self._explain(failed, branch, new_sha, expected_old_sha)
             return
@@ -183,6 +186,11 @@ def _ref(execution_id: str) -> str:
 def _later(failed: GitFailed) -> RepositoryProblem:
     """What can be tried again later, told apart from what cannot."""
     return RemoteUnavailable(str(failed)) if failed.trouble in _LATER else failed
+
+
+def _reply_lost(push: GitCommand) -> GitFailed:
+    """The error of a push that went through without an answer."""
+    return GitFailed(push.what, 128, "fatal: the remote end hung up unexpectedly")
 
 
 def _words_of_the_remote(failed: GitFailed) -> str:

@@ -80,7 +80,7 @@ class QueueClient:
         try:
             await broker.send_request(message)
             async with asyncio.timeout(_HANDED_OVER_SECONDS):
-                backoff, attempt = Backoff(first=0.05, most=1.0), 0
+                backoff, attempt = Backoff(first=0.01, most=1.0), 0
                 while not await self._is_known(request.id):
                     attempt += 1
                     await pause(backoff.delay(attempt))
@@ -94,8 +94,10 @@ class QueueClient:
             await self._plane.response(request_id)
         except NotFound:
             return False
-        except Conflict as over:  # what was withdrawn is opened again when it is asked again
-            return over.facts.get("status") != "withdrawn"
+        except Conflict as over:  # what the server opens again when it is asked again is not known yet
+            status = over.facts.get("status")
+            failed = status == "expired" and over.facts.get("unanswered") == "fail"
+            return not failed and status not in {"withdrawn", "lapsed"}
         return True
 
     async def _listen(self, request_id: str, position: str, seconds: float) -> str | None:

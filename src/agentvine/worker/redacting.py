@@ -52,6 +52,9 @@ class RedactingPlane:
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:
         await self._plane.phase(execution_id, report)
 
+    async def comments(self, work_order_id: str, wanted: m.CommentsWanted) -> m.CommentPage:
+        return await self._plane.comments(work_order_id, wanted)
+
     async def add_transcript(self, execution_id: str, batch: m.TranscriptBatch) -> None:
         entries = tuple(self._entry(entry) for entry in batch.entries)
         await self._plane.add_transcript(execution_id, batch.model_copy(update={"entries": entries}))

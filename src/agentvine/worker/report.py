@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from agentvine.domain.errors import AgentVineError, Conflict, InvalidInput, LeaseLost, NotFound, TooLarge
 from agentvine.domain.execution import Usage
 from agentvine.domain.retry import Failure, FailureReason
+from agentvine.kit import failpoints
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import pause
@@ -67,7 +68,9 @@ class Reporter:
         while True:
             attempt += 1
             try:
+                await failpoints.reached("report.before")
                 await say()
+                await failpoints.reached("report.after_reply")
                 return
             except (Conflict, NotFound, InvalidInput, TooLarge):
                 raise

@@ -170,6 +170,10 @@ class WorkerConfig(SandboxSettings, PolicySettings):
         default=259_200.0, examples=["259200"]
     )
     """Seconds after which nobody's answer is waited for any more, and the agent is told to decide itself."""
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = Field(
+        default=60.0, examples=["60"]
+    )
+    """While Claude works, what it changed is stored this often, so that a lost worker loses no more; 0: never."""
     tool_path: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\x00]*$")] | None = (
         Field(default=None, examples=["/opt/node/bin:/usr/local/bin:/usr/bin:/bin"])
     )

@@ -9,6 +9,7 @@ from agentvine.domain.errors import NotFound, Unavailable
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.ids import ExecutionId
 from agentvine.domain.repository import Sha
+from agentvine.kit import failpoints
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import logger
@@ -76,6 +77,7 @@ class Shelf:
         """Keep evidence alone, of a result that is not good enough or that was moved onto another base."""
         report = EvidenceReport(token=self.token, evidence=evidence, head_sha=evidence.head_sha)
         await insist(lambda: self.plane.add_evidence(self.execution_id, report))
+        await failpoints.reached("result.after_evidence")
 
     async def keep(self, name: str, content: bytes) -> None:
         """Keep something that belongs to no result. Raises LeaseLost."""
@@ -83,6 +85,7 @@ class Shelf:
 
     async def _put(self, name: str, content: bytes) -> None:
         await insist(lambda: self.plane.store_artifact(self.execution_id, self.token, name, content))
+        await failpoints.reached("result.after_artifact")
 
 
 async def stored(plane: ControlPlane, execution_id: str) -> Result | None:

@@ -1,59 +1,46 @@
 """The agent at work, and the worker's judgement of what came of it, until that is good enough or hopeless."""
 
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from agentvine.domain.errors import Unavailable
+from agentvine.domain.approval import noted
+from agentvine.domain.errors import AgentVineError, Unavailable
 from agentvine.domain.evidence import Check, CheckOutcome, Evidence
 from agentvine.domain.execution import Phase, Usage
-from agentvine.domain.retry import Failure, FailureReason
+from agentvine.domain.repository import Sha
+from agentvine.domain.retry import GOES_ON, Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
+from agentvine.kit import failpoints
 from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import logger
 from agentvine.wire.messages import NewRequest
 from agentvine.worker.admission import ResultRefused
 from agentvine.worker.agent import prompts
 from agentvine.worker.agent.base import AgentResult, Assignment, Watchdog
-from agentvine.worker.agent.prompts import RepositoryFacts
 from agentvine.worker.agent.sessions import SessionTranscript
-from agentvine.worker.agent.tools import TypeGate
-from agentvine.worker.asking import Asking
+from agentvine.worker.bench import Bench
 from agentvine.worker.beside import beside
-from agentvine.worker.box import OpenBox, attempt
-from agentvine.worker.checkpoint import CHECKPOINT, checkpoint, taken_up
+from agentvine.worker.box import OpenBox
+from agentvine.worker.checkpoint import Checkpoints
+from agentvine.worker.clearance import cleared, lacks_only_approval
 from agentvine.worker.conclusion import Failed, Parked
 from agentvine.worker.delivery import Verified
-from agentvine.worker.files import languages
-from agentvine.worker.handover import Fresh, GoOn, Paused, Start
+from agentvine.worker.gatehouse import gate_of
+from agentvine.worker.going_on import first_words
+from agentvine.worker.handover import Start
+from agentvine.worker.hearing import Hearing
 from agentvine.worker.job import Job
-from agentvine.worker.place import never_commit_leftovers
-from agentvine.worker.sandbox.base import MODEL_URL, Upstream
 from agentvine.worker.sandbox.limits import LimitExceeded
 from agentvine.worker.storing import Note, Result
-from agentvine.worker.verification.commands import Commands
 from agentvine.worker.verification.review import SCHEMA, Review, read_review
 from agentvine.worker.verification.telling import review_report
-from agentvine.worker.verification.verify import SetupFailed, commands_of, failing
-from agentvine.worker.workspace import Workspace, export_bundle
+from agentvine.worker.verification.verify import failing
+from agentvine.worker.workspace import export_bundle
 
-GUIDE = "CLAUDE.md"
-_LARGEST_GUIDE = 200_000
 _DIFF_LIMIT = 4_000_000
-_LOCAL_BRANCH = "work"
 
 _log = logger("work")
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """A workspace that is ready but for the set-up, and what the agent is told of it."""
-
-    workspace: Workspace
-    base: str
-    commands: Commands
-    facts: RepositoryFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,55 +49,6 @@ class _Judged:
     head: str
     bundle: bytes | None = None
     refused: bool = False
-
-
-async def prepare(job: Job, start: Start, base: str) -> Bench:
-    """Make the workspace, find out what there is to say of it. Raises RepositoryProblem, InvalidInput."""
-    commands = await commands_of(job.mirror, base)
-    head = base if isinstance(start, Fresh) else start.head
-    going_on = head != base
-    workspace = await Workspace.prepare(
-        job.publisher.repository if going_on else job.mirror,
-        head,
-        _LOCAL_BRANCH,
-        job.place.workspace,
-        spares=None if going_on else job.shop.spares,
-    )
-    if isinstance(start, Paused) and going_on:
-        await taken_up(job.shop.git, job.publisher.repository, workspace)
-    never_commit_leftovers(workspace.path)
-    paths = [file.path for file in await job.mirror.list_tree(base)]
-    guide = await job.mirror.read_file(base, GUIDE, _LARGEST_GUIDE)
-    facts = RepositoryFacts(
-        branch=job.claimed.order.branch,
-        base_sha=base,
-        languages=languages(paths),
-        setup=" ".join(commands.setup.argv) if commands.setup else None,
-        test=commands.test.shown() if commands.test else None,
-        guide=guide.decode("utf-8", "replace") if guide else None,
-    )
-    return Bench(workspace, base, commands, facts)
-
-
-@asynccontextmanager
-async def boxed(job: Job, bench: Bench) -> AsyncIterator[OpenBox]:
-    """The box around a workspace, for the set-up, the agent and what git has to do there, with a model."""
-    model = job.shop.model
-    upstream = Upstream(model.base_url or MODEL_URL, model.api_key, budget_usd=job.budget_left)
-    place, wished = job.place.private, bench.commands.hosts
-    async with job.shop.boxes.box(bench.workspace, place, job.access, wished=wished, upstream=upstream) as box:
-        yield box
-
-
-async def set_up(bench: Bench, box: OpenBox) -> None:
-    """Run the repository's set-up command in the workspace, if there is one. Raises SetupFailed, LimitExceeded."""
-    setup = bench.commands.setup
-    if setup is None:
-        return
-    done = await attempt(box, setup.argv, cwd=bench.workspace.path, timeout=setup.timeout_seconds)
-    if done.exit_code != 0:
-        said = f"{done.stdout}\n{done.stderr}".strip()[-2000:]
-        raise SetupFailed(f"the set-up `{' '.join(setup.argv)}` ended with {done.exit_code}: {said}")
 
 
 class Work:
@@ -123,25 +61,39 @@ class Work:
         self._agent = job.shop.agent_in(box.inner)
         self._before = job.progress.usage
         self._transcript = transcript
-        self._gate = self._asking()
-        self._session_id = str(uuid.uuid4())
+        self._gate = gate_of(job, bench.workspace, bench.base, box)
+        self._hearing = Hearing(job.shelf.plane, job.claimed)
+        self._checkpoints = Checkpoints(bench.workspace, bench.base, box.offline, job.shelf, job.shop.clock)
+        self._session_id = ""
 
     async def until_done(self, start: Start) -> Verified | Failed | Parked:
         """Let the agent work and repair until its result is verified and stored, or until it has to wait for an answer.
 
-        Raises LeaseLost, RepositoryProblem, InvalidInput, LimitExceeded.
+        Raises LeaseLost, RepositoryProblem, InvalidInput, LimitExceeded. Cancelled because the worker has to leave, it
+        first keeps what was done, within the time that it is given.
         """
+        try:
+            async with beside("hearing comments", self._hearing.listen()):
+                return await self._rounds(start)
+        except asyncio.CancelledError:
+            await self._left()
+            raise
+
+    async def _rounds(self, start: Start) -> Verified | Failed | Parked:
         job = self._job
-        prompt, resumes = await self._first_words(start)
-        await job.progress.report(Phase.WORKING, base_sha=self._bench.base, session_id=self._session_id)
+        prompt, resumes = await self._begun(start)
         for repairs in range(job.shop.max_repairs + 1):
-            result = await self._run_agent(prompt, resumes=resumes)
+            result = await self._heard_out(prompt, resumes=resumes)
             if result.failure is not None and result.failure.reason is not FailureReason.AGENT_NO_EXIT:
-                return Failed(result.failure)
+                return await self._broken_off(result.failure)
+            if self._gate.failure is not None:
+                return Failed(self._gate.failure)
             if result.parked is not None and self._gate.parked is not None:
                 return await self._parked(self._gate.parked)
-            await job.progress.report(Phase.VERIFYING)
-            judged = await self._judged(result, repairs)
+            await self._tell(Phase.VERIFYING)
+            judged = await self._agreed_to(await self._judged(result, repairs), result)
+            if not isinstance(judged, _Judged):
+                return judged
             if judged.evidence.passed:
                 return await self._stored(judged, result)
             await job.shelf.record(judged.evidence)
@@ -155,22 +107,34 @@ class Work:
 
     # ── the agent ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _first_words(self, start: Start) -> tuple[str | None, bool]:
-        """What the agent is told first, and whether that goes on with an earlier conversation."""
-        job = self._job
-        if isinstance(start, Paused):
-            if await self._transcript.adopt(start.execution_id):
-                self._session_id = start.session_id
-                return None, True
-            return prompts.opening(job.profile, job.task, self._bench.facts), False
-        comment = prompts.comments(job.profile, start.comment) if start.comment else ""
-        if isinstance(start, GoOn) and start.session_id and await self._transcript.adopt(start.execution_id):
-            self._session_id = start.session_id
-            seen_at = self._box.inner.seen_at
-            moved = f"Your working directory is `{seen_at}`; a path from before that differs from it is gone."
-            return f"{comment}\n{moved}\n", True
-        opening = prompts.opening(job.profile, job.task, self._bench.facts)
-        return f"{opening}\n{comment}" if comment else opening, False
+    async def _begun(self, start: Start) -> tuple[str | None, bool]:
+        """What the agent is told first, and whether that goes on with an earlier conversation. From here on whoever
+        comes after this execution goes on with it, so all that it goes on with itself is stored before."""
+        await self._hearing.catch_up()
+        words = await first_words(
+            self._job,
+            start,
+            self._bench.facts,
+            str(self._box.inner.seen_at),
+            transcript=self._transcript,
+            hearing=self._hearing,
+        )
+        if self._bench.workspace.commit != self._bench.base:
+            await self._checkpoints.take()
+        self._session_id = words.session_id
+        await self._tell(Phase.WORKING, base_sha=self._bench.base, session_id=words.session_id)
+        return words.prompt, words.resumes
+
+    async def _heard_out(self, prompt: str | None, *, resumes: bool) -> AgentResult:
+        """Run the agent, and again for what people said that it has not heard, until it has heard all."""
+        while True:
+            result = await self._run_agent(prompt, resumes=resumes)
+            if result.failure is not None or result.parked is not None or self._gate.failure is not None:
+                return result
+            await self._hearing.catch_up()
+            prompt, resumes = self._hearing.take_all(), True
+            if not prompt:
+                return result
 
     async def _run_agent(self, prompt: str | None, *, resumes: bool) -> AgentResult:
         job = self._job
@@ -187,42 +151,62 @@ class Work:
 
         async with beside("telling what was used", self._tell_usage()):
             assignment = self._assignment(prompt, resumes=resumes)
-            result = await self._agent.run(assignment, self._gate, self._transcript, meter)
+            await failpoints.reached("work.before_agent")
+            keeping = self._checkpoints.now_and_then(job.shop.checkpoint_seconds)
+            async with beside("keeping checkpoints", keeping):
+                result = await self._agent.run(assignment, self._gate, self._transcript, meter, self._hearing)
+            await failpoints.reached("work.after_agent")
         if inner.breach is not None:
             raise LimitExceeded(inner.breach)
         return result
 
     async def _tell_usage(self) -> None:
         """Tell the server now and then what was spent: a worker that is lost must not take the bill with it."""
-        told = self._job.progress.usage
+        told = self._job.progress.usage, self._hearing.number
         while True:
             await pause(self._job.shop.tell_seconds)
-            if self._job.progress.usage != told:
-                told = self._job.progress.usage
+            if (now := (self._job.progress.usage, self._hearing.number)) != told:
+                told = now
                 with suppress(Unavailable):  # then with the next
-                    await self._job.progress.report(self._job.progress.phase)
+                    await self._tell(self._job.progress.phase)
 
-    def _asking(self) -> Asking:
-        job = self._job
-        gate = TypeGate(
-            job.profile,
-            self._bench.workspace.path,
-            self._box.inner.seen_at,
-            policy=job.tools,
-            sensitive=job.shop.sensitive,
-            repository=job.claimed.order.repository,
-            refusals=job.refusals,
-        )
-        return Asking(gate, job.shop.queue, job.claimed, hold=job.shop.request_hold, expiry=job.shop.request_expiry)
+    async def _tell(self, phase: Phase, *, base_sha: Sha | None = None, session_id: str | None = None) -> None:
+        """Report progress. A comment was heard once the server has the conversation in which it was."""
+        progress, number = self._job.progress, self._hearing.number
+        if number > progress.comments_heard and await self._transcript.flush():
+            progress.comments_heard = number
+        await progress.report(phase, base_sha=base_sha, session_id=session_id)
 
     async def _parked(self, request: NewRequest) -> Parked:
         """Store all that is needed to go on, anywhere: the slot is free until there is an answer."""
-        bundle = await checkpoint(self._bench.workspace, self._bench.base, self._box.offline)
-        if bundle is not None:
-            await self._job.shelf.keep(CHECKPOINT, bundle)
+        await self._checkpoints.take(final=True)
+        await failpoints.reached("park.after_checkpoint")
         await self._transcript.flush()
+        await failpoints.reached("park.after_transcript")
+        if self._hearing.number > self._job.progress.comments_heard:
+            await self._tell(Phase.WORKING)
         _log.info("waiting without a slot", execution_id=self._job.execution_id, request_id=request.id)
         return Parked(request)
+
+    async def _broken_off(self, failure: Failure) -> Failed:
+        """Keep what was done, if the next attempt goes on with it."""
+        if failure.reason in GOES_ON:
+            await self._checkpoints.try_to_take(final=True)
+            await self._transcript.flush()
+            await self._tell(self._job.progress.phase)
+        return Failed(failure)
+
+    async def _left(self) -> None:
+        """Keep what was done, as far as there is time, once there is something to go on with."""
+        until = self._job.progress.leave_by
+        if until is None or not self._session_id:
+            return
+        _log.info("keeping what was done", execution_id=self._job.execution_id)
+        with suppress(TimeoutError, AgentVineError):
+            async with asyncio.timeout_at(until):
+                await self._checkpoints.try_to_take(final=True)
+                await self._transcript.flush()
+                await self._tell(self._job.progress.phase)
 
     def _assignment(self, prompt: str | None, *, resumes: bool) -> Assignment:
         job = self._job
@@ -252,14 +236,32 @@ class Work:
         job, base = self._job, self._bench.base
         message = f"{job.profile.commit_prefix}: {' '.join(job.task.title.split())}"
         bundle = await export_bundle(self._bench.workspace, base, message, self._box.offline)
+        if job.shop.checkpoint_seconds > 0:  # the verification may take long
+            await self._checkpoints.hand_in(bundle)
         head = base
         if bundle is not None:
             try:
                 head = await job.take_in(bundle, base, job.execution_id)
             except ResultRefused as error:
                 return _Judged(self._refusal(str(error), repairs), base, refused=True)
+        await failpoints.reached("result.after_bundle")
         subject = job.subject(base, head, repairs=repairs, answer=result.structured)
-        return _Judged(await job.shop.verifier.verify(subject), head, bundle)
+        evidence = await job.shop.verifier.verify(subject)
+        await failpoints.reached("result.after_verification")
+        return _Judged(evidence, head, bundle)
+
+    async def _agreed_to(self, judged: _Judged, result: AgentResult) -> _Judged | Failed | Parked:
+        """Ask about what is sensitive, where that alone keeps the result from leaving; until it is answered, wait as a
+        result waits that somebody has to approve."""
+        if not lacks_only_approval(judged.evidence):
+            return judged
+        evidence = await cleared(self._job, self._gate, judged.evidence, self._bench.base, judged.head)
+        if self._gate.failure is not None:
+            return Failed(self._gate.failure)
+        if isinstance(evidence, Evidence):
+            return replace(judged, evidence=evidence)
+        await self._stored(judged, result)
+        return Parked(evidence)
 
     def _refusal(self, why: str, repairs: int) -> Evidence:
         """Evidence against a result that cannot even be taken in."""
@@ -277,6 +279,7 @@ class Work:
             sandbox=job.shop.boxes.confinement,
             egress=job.access.journal.contacts,
             refused_calls=job.refusals.calls,
+            approved_calls=noted(job.approvals.grants),
         )
 
     async def _stored(self, judged: _Judged, result: AgentResult) -> Verified:

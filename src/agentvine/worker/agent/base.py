@@ -87,14 +87,14 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says of a call; `reason` is told to the agent when it is denied."""
+    """What the gate says of a call; `reason` is told to the agent, also beside the result of an allowed call."""
 
     decision: Decision
     reason: str = ""
     answer: str | None = None
     """What a call that asks the controller is answered."""
     changed_input: Mapping[str, JsonValue] | None = None
-    """With what input an allowed call is to be made instead; the agent is told."""
+    """With what input an allowed call is to be made instead; `reason` tells the agent."""
 
 
 class ToolGate(Protocol):
@@ -121,6 +121,18 @@ class Meter(Protocol):
     def __call__(self, usage: Usage) -> None: ...
 
 
+class News(Protocol):
+    """What people say while the agent works."""
+
+    def take(self) -> str:
+        """What is new since the last time, in words for the agent; empty if nothing is."""
+        ...
+
+    def heard(self) -> None:
+        """The model has answered to what was taken: it is part of the conversation now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AgentResult:
     """How a run ended. `failure` None: the agent says that it is finished, which proves nothing yet."""
@@ -136,8 +148,15 @@ class AgentResult:
 class Agent(Protocol):
     """A coding agent."""
 
-    async def run(self, assignment: Assignment, gate: ToolGate, transcript: Transcript, meter: Meter) -> AgentResult:
-        """Work on `assignment` until the agent ends by itself or has to be ended.
+    async def run(
+        self,
+        assignment: Assignment,
+        gate: ToolGate,
+        transcript: Transcript,
+        meter: Meter,
+        news: News | None = None,
+    ) -> AgentResult:
+        """Work on `assignment` until the agent ends by itself or has to be ended. `news` reaches it with its next turn.
 
         Never raises for what the agent or the model does: that is a `Failure` in the result. On cancellation, and in
         every other case, no process of the run is left when this returns.

@@ -16,7 +16,7 @@ from agentvine.domain.retry import Failure, FailureReason
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.doorbell import Doorbell
 from agentvine.kit.logs import logger
-from agentvine.worker.agent.base import AgentResult, Assignment, Entry, Meter, ToolGate, Transcript
+from agentvine.worker.agent.base import AgentResult, Assignment, Entry, Meter, News, ToolGate, Transcript
 from agentvine.worker.agent.launcher import Launch, Launcher, agent_environment
 from agentvine.worker.agent.watchdog import Pulse
 
@@ -41,7 +41,14 @@ class ClaudeCode:
         self._clock = clock or SystemClock()
         self._max_retries = max_retries
 
-    async def run(self, assignment: Assignment, gate: ToolGate, transcript: Transcript, meter: Meter) -> AgentResult:
+    async def run(
+        self,
+        assignment: Assignment,
+        gate: ToolGate,
+        transcript: Transcript,
+        meter: Meter,
+        news: News | None = None,
+    ) -> AgentResult:
         """As in `Agent`. Raises OSError if `assignment.private` cannot be written."""
         await asyncio.to_thread(import_module, "agentvine.worker.agent.conversation")  # seconds, the first time
         environment = agent_environment(assignment, max_retries=self._max_retries)
@@ -49,7 +56,7 @@ class ClaudeCode:
         if assignment.resumes and not await _lay_out(assignment, launch, transcript):
             detail = "the conversation that should go on could not be loaded"
             return AgentResult(Usage(), failure=Failure(reason=FailureReason.AGENT_ERROR, detail=detail))
-        return await _Run(assignment, launch).watched(gate, transcript, meter, self._clock)
+        return await _Run(assignment, launch, self._clock).watched(gate, transcript, meter, news)
 
 
 async def _lay_out(assignment: Assignment, launch: Launch, transcript: Transcript) -> bool:
@@ -77,19 +84,28 @@ def _goes_on(entry: Entry) -> bool:
 class _Run:
     """One process of the CLI, from its start to its end."""
 
-    def __init__(self, assignment: Assignment, launch: Launch) -> None:
+    def __init__(self, assignment: Assignment, launch: Launch, clock: Clock) -> None:
         self._assignment = assignment
         self._launch = launch
+        self._clock = clock
         self._bell = Doorbell()
         self._pulse = Pulse(assignment.watchdog, asyncio.get_running_loop().time, self._bell.ring)
         self._verdict: Failure | None = None
 
-    async def watched(self, gate: ToolGate, transcript: Transcript, meter: Meter, clock: Clock) -> AgentResult:
+    async def watched(self, gate: ToolGate, transcript: Transcript, meter: Meter, news: News | None) -> AgentResult:
         """Run to the end, whoever brings it about, and leave no process."""
         from agentvine.worker.agent.conversation import Conversation
 
         conversation = Conversation(
-            self._assignment, self._launch, gate, transcript, meter, pulse=self._pulse, stop=self._stop, clock=clock
+            self._assignment,
+            self._launch,
+            gate,
+            transcript,
+            meter,
+            pulse=self._pulse,
+            stop=self._stop,
+            clock=self._clock,
+            news=news,
         )
         holding = asyncio.create_task(conversation.hold(), name=f"claude {self._assignment.session_id}")
         try:

@@ -37,6 +37,7 @@ from agentvine.worker.agent.base import (
     Assignment,
     Decision,
     Meter,
+    News,
     ToolCall,
     ToolGate,
     Transcript,
@@ -78,6 +79,7 @@ class Conversation:
         pulse: Pulse,
         stop: Callable[[Failure], None],
         clock: Clock,
+        news: News | None = None,
     ) -> None:
         self._assignment = assignment
         self._launch = launch
@@ -87,6 +89,7 @@ class Conversation:
         self._pulse = pulse
         self._stop = stop
         self._clock = clock
+        self._news = news
         self._meter = StreamMeter()
         self._answers: dict[str | None, tuple[str, str]] = {}
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
@@ -97,6 +100,8 @@ class Conversation:
         self._turn = TurnCalls()
         self._over = asyncio.Event()
         self._parked: ToolCall | None = None
+        self._owed: list[str] = []
+        """What Claude is told with the next call that comes to the hook."""
         self.trouble: ApiTrouble | None = None
         """The last refusal of the model's side, while nothing else was heard of the model since."""
 
@@ -200,6 +205,8 @@ class Conversation:
     def _count_event(self, event: dict[str, Any], parent: str | None) -> None:
         if parent is None:
             self._turn.hear(event)
+            if self._news is not None and event.get("type") == "message_start":
+                self._news.heard()
         if event.get("type") == "message_start":
             start = event.get("message", {})
             self._answers[parent] = (str(start.get("id")), str(start.get("model", "")))
@@ -243,6 +250,7 @@ class Conversation:
         """
         task = self._assignment
         hook = HookMatcher(hooks=[self._before_tool], timeout=task.watchdog.total + 60, on_failure="block")
+        after = HookMatcher(hooks=[self._after_tool])
         return ClaudeAgentOptions(
             cli_path=self._launch.program,
             cwd=task.workspace,
@@ -254,7 +262,7 @@ class Conversation:
             model=task.model.model,
             permission_mode="default",
             can_use_tool=self._may_use,
-            hooks={"PreToolUse": [hook]},
+            hooks={"PreToolUse": [hook], "PostToolUse": [after], "PostToolUseFailure": [after]},
             setting_sources=[],
             strict_mcp_config=True,
             skills=[],
@@ -276,17 +284,36 @@ class Conversation:
         said: dict[str, object] = {"hookEventName": "PreToolUse", "permissionDecision": verdict.decision.value}
         if verdict.decision is Decision.PARK:
             return {"hookSpecificOutput": {**said, "permissionDecision": "defer"}}
-        if verdict.reason:
+        if verdict.reason and verdict.decision is Decision.DENY:
             said["permissionDecisionReason"] = verdict.reason
+        elif verdict.reason:
+            self._owed.append(verdict.reason)
+        if verdict.decision is Decision.DENY and (words := self._news_for(call)):  # no other hook follows it
+            self._owed.append(words)
+        if self._owed:
+            said["additionalContext"] = "\n".join(self._owed)
+            self._owed.clear()
         if verdict.changed_input is not None:
             said["updatedInput"] = dict(verdict.changed_input)
         return {"hookSpecificOutput": said}
+
+    async def _after_tool(self, call: Any, _tool_use_id: str | None, _context: object) -> Any:
+        """Tell the news with the call's result."""
+        if not (words := self._news_for(call)):
+            return {}
+        return {"hookSpecificOutput": {"hookEventName": call.get("hook_event_name"), "additionalContext": words}}
+
+    def _news_for(self, call: Any) -> str:
+        """What is to be told with this call. A sub-agent's conversation is not the one that the news are for."""
+        return "" if self._news is None or call.get("agent_id") is not None else self._news.take()
 
     async def _may_use(
         self, name: str, given: dict[str, Any], context: Any
     ) -> PermissionResultAllow | PermissionResultDeny:
         verdict = await self._ask(name, given, context.tool_use_id)
         if verdict.decision is Decision.ALLOW:
+            if verdict.reason:  # which cannot be told here
+                self._owed.append(verdict.reason)
             changed = verdict.changed_input
             return PermissionResultAllow(updated_input=dict(changed) if changed is not None else None)
         return PermissionResultDeny(message=verdict.reason)

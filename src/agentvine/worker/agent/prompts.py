@@ -5,7 +5,7 @@ stands between fences that it does not contain, so that it cannot pretend to be 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,6 +13,7 @@ from importlib.resources import files
 from agentvine.domain.evidence import CheckOutcome, Evidence
 from agentvine.domain.task import NewTask
 from agentvine.domain.worker_types import WorkerProfile
+from agentvine.wire.messages import Comment
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _LONGEST_GUIDE = 40_000
@@ -67,6 +68,46 @@ def repair(profile: WorkerProfile, evidence: Evidence, number: int, most: int) -
 def comments(profile: WorkerProfile, comment: str) -> str:
     """The message after a person refused the delivery and said why."""
     return _filled("comments", {"comment_section": _fenced(comment), "commit_again": _commit_again(profile)})
+
+
+def interrupted(why: str, files: str, directory: str, asked: str = "") -> str:
+    """The message that wakes a conversation which was broken off. `asked`: what became of what it waited for."""
+    section = f"\n{asked}\n" if asked else ""
+    return _filled("interrupted", {"why": why, "files": files, "directory": directory, "asked_section": section})
+
+
+def asked_before(question: str, answer: str | None) -> str:
+    """What became of a question whose answer the conversation has not heard; `answer` None: there is none yet."""
+    if answer is not None:
+        return f"You had asked the controller this, and the answer has come:\n\n{_fenced(question)}\n\n{answer}"
+    return (
+        f"You had asked the controller this, and nobody has answered yet:\n\n{_fenced(question)}\n\n"
+        "If you still need the answer, make exactly that call again."
+    )
+
+
+def reopened(profile: WorkerProfile, why: str, files: str, directory: str) -> str:
+    """The message by which a conversation goes on that had come to its end, because of comments, which follow it."""
+    values = {"why": why, "files": files, "directory": directory, "commit_again": _commit_again(profile)}
+    return _filled("reopened", values)
+
+
+def left_behind(files: str) -> str:
+    """What is added to the first message if an earlier attempt's files are there, but not its conversation."""
+    return (
+        "\nYou are not the first to work on this. An earlier attempt was broken off, and its conversation is lost, but "
+        f"what it changed is in your checkout. {files} Look at `git status` and `git log`, and go on from there.\n"
+    )
+
+
+def said(given: Sequence[Comment]) -> str:
+    """Comments of people, for the agent; empty if there are none."""
+    parts = [
+        f"A comment of a person who follows this task (number {comment.number}, {comment.at:%Y-%m-%d %H:%M} UTC). "
+        f"Where it differs from what you were told before, it counts:\n\n{_fenced(comment.text)}\n"
+        for comment in given
+    ]
+    return "\n".join(parts)
 
 
 def _commit_rule(profile: WorkerProfile) -> str:

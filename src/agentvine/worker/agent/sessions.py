@@ -17,6 +17,8 @@ from agentvine.worker.beside import beside
 
 GAP = "agentvine-gap"
 """The type of the entry that stands where entries were lost."""
+_DEFERRED = "hook_deferred_tool"
+"""The type of the attachment by which Claude Code marks the call at which it was stopped."""
 _BATCH_BYTES = LARGEST_BODY // 4
 _BATCH_ENTRIES = 1000
 _LONGEST_STRING = 100_000
@@ -84,6 +86,36 @@ class SessionTranscript:
             return False
         await self.append(entries)
         return True
+
+    @property
+    def parked(self) -> bool:
+        """True if it ends with a call that was stopped to be made later: without a prompt it goes on there."""
+        deferred = ""
+        for entry in self._kept:
+            attachment = entry.get("attachment")
+            if isinstance(attachment, dict) and attachment.get("type") == _DEFERRED:
+                deferred = str(attachment.get("toolUseID"))
+        return bool(deferred) and deferred not in self._calls()[1]
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The tools of calls whose result is not known, in the order in which they were made."""
+        made, done = self._calls()
+        return tuple(name for call, name in made.items() if call not in done)
+
+    def _calls(self) -> tuple[dict[str, str], set[str]]:
+        """The calls of the main conversation, by id, and those that have a result."""
+        made: dict[str, str] = {}
+        done: set[str] = set()
+        for entry in self._kept:
+            message = entry.get("message")
+            content = message.get("content") if isinstance(message, dict) else None
+            for block in content if isinstance(content, list) and entry.get("isSidechain") is not True else ():
+                if isinstance(block, dict) and block.get("type") == "tool_use":
+                    made[str(block.get("id"))] = str(block.get("name"))
+                elif isinstance(block, dict) and block.get("type") == "tool_result":
+                    done.add(str(block.get("tool_use_id")))
+        return made, done
 
     async def flush(self, seconds: float = _FLUSH_SECONDS) -> bool:
         """Wait until all is on the server, at most `seconds`. True if it is."""

@@ -1,4 +1,4 @@
-"""The gate that every tool call passes: what the agent may call, and what it is told where it may not.
+"""The judge of every tool call: what the agent may call, what it is told where it may not, and what needs approval.
 
 This is guidance, not the security boundary: a command is judged by what it says, and a program can do more than its
 name tells. What must not happen is made impossible by the sandbox and by holding no credentials; what must not leave
@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from agentvine.domain.sensitive import Operation, Sensitive, Touched, judge
+from agentvine.domain.sensitive import Operation, Ruling, Sensitive, Touched, judge_all
 from agentvine.domain.tool_policy import ToolPolicy, policy_of
 from agentvine.domain.worker_types import WorkerProfile
-from agentvine.worker.agent.base import Decision, ToolCall, Verdict
-from agentvine.worker.agent.refusals import Refusals
+from agentvine.worker.agent.base import ToolCall
 from agentvine.worker.agent.shell import Unreadable
 from agentvine.worker.agent.shell_effects import Effects, effects
 from agentvine.worker.agent.shell_rules import objection
@@ -32,17 +31,37 @@ _HEADLESS = frozenset({"AskUserQuestion", "EnterPlanMode", "ExitPlanMode"})
 _NETWORK = frozenset({"WebFetch", "WebSearch"})
 _MOST_WORDS = 5000
 _SCRATCH = " What is only for yourself goes to a file in /tmp."
-_ALLOWED = Verdict(Decision.ALLOW)
 
 
-class _Objection(NamedTuple):
+class Objection(NamedTuple):
+    """Why a call is not made, whoever would agree to it."""
+
     rule: str
     reason: str
 
 
+class _Look(NamedTuple):
+    """What a call does."""
+
+    operation: Operation
+    deleted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What there is against a call: an objection, or rules by which somebody has to agree, or nothing."""
+
+    objection: Objection | None = None
+    rulings: tuple[Ruling, ...] = ()
+    paths: tuple[str, ...] = ()
+    """The files that it names, relative to the checkout where they are in it."""
+    deleted: tuple[str, ...] = ()
+    """Those in the checkout that it deletes."""
+
+
 @dataclass(frozen=True, slots=True)
 class TypeGate:
-    """The `ToolGate` of one worker type.
+    """Judges the calls of one worker type.
 
     `workspace` is where the checkout is on this machine; `seen_at` is where the agent sees it, if that is another path.
     `policy` None: the tools of the type.
@@ -54,22 +73,23 @@ class TypeGate:
     policy: ToolPolicy | None = None
     sensitive: Sensitive = field(default_factory=Sensitive)
     repository: str = ""
-    refusals: Refusals = field(default_factory=Refusals)
 
-    async def __call__(self, call: ToolCall) -> Verdict:
-        """Allow it, or deny it with a reason and keep a record of that."""
-        refused = next(self._objections(call), None)
-        if refused is None:
-            return _ALLOWED
-        self.refusals.note(call, refused.rule, refused.reason)
-        return Verdict(Decision.DENY, refused.reason)
+    def judge(self, call: ToolCall) -> Judgement:
+        """What there is against a call. Never raises, whatever the call holds."""
+        for found in self._looked_at(call):  # objections come first
+            if isinstance(found, Objection):
+                return Judgement(found)
+            operation = found.operation
+            rulings = tuple(judge_all(operation, self.sensitive))
+            return Judgement(None, rulings, tuple(dict.fromkeys(file.path for file in operation.files)), found.deleted)
+        return Judgement()
 
     @property
     def _tools(self) -> ToolPolicy:
         return self.policy or policy_of(self.profile.type)
 
-    def _objections(self, call: ToolCall) -> Iterator[_Objection]:
-        """What there is against a call, the gravest first."""
+    def _looked_at(self, call: ToolCall) -> Iterator[Objection | _Look]:
+        """What there is against a call, the gravest first; in the end what it does, if that may be sensitive."""
         if call.name in _HARMLESS:
             return
         if call.name == "Bash":
@@ -79,82 +99,81 @@ class TypeGate:
         elif call.name in _READING:
             yield from self._read(call.input.get(_READING[call.name]))
         elif call.name in _HEADLESS:
-            yield _Objection(
+            yield Objection(
                 "nobody-there",
                 "Nobody can answer here: decide what is reasonable, and say in your last message what you assumed.",
             )
         elif call.name in _NETWORK:
-            yield _Objection("no-web", "There is no access to the web here: work with what is in the checkout.")
+            yield Objection("no-web", "There is no access to the web here: work with what is in the checkout.")
         else:
-            yield _Objection("no-such-tool", f"{call.name} cannot be used here: use Bash and the tools for files.")
+            yield Objection("no-such-tool", f"{call.name} cannot be used here: use Bash and the tools for files.")
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _write(self, path: object) -> Iterator[_Objection]:
+    def _write(self, path: object) -> Iterator[Objection | _Look]:
         if not self._tools.writes:
-            yield _Objection("tool-policy", "This task changes no file: report what you found instead.")
+            yield Objection("tool-policy", "This task changes no file: report what you found instead.")
         elif not isinstance(path, str) or not path or "\0" in path:
-            yield _Objection("workspace", "The call names no file.")
+            yield Objection("workspace", "The call names no file.")
         elif (inside := self._inside(path)) is None:
             reason = "Only files inside the checkout may be written: use a path in your working directory."
-            yield _Objection("workspace", reason)
+            yield Objection("workspace", reason)
         elif ".git" in (part.lower() for part in inside.parts):
-            yield _Objection("workspace", "What is in .git is not written by hand: use git.")
+            yield Objection("workspace", "What is in .git is not written by hand: use git.")
         else:
-            yield from self._changes([inside.as_posix()])
+            yield from self._may_change([inside.as_posix()])
+            yield self._look((self._touched(inside.as_posix()),))
 
-    def _read(self, path: object) -> Iterator[_Objection]:
+    def _read(self, path: object) -> Iterator[Objection | _Look]:
         if isinstance(path, str) and path:
-            yield from self._judged(files=(self._touched(path, written=False),))
+            yield self._look((self._touched(self._within(path) or path, written=False),))
 
-    def _changes(self, paths: list[str], hint: str = "") -> Iterator[_Objection]:
+    def _may_change(self, paths: list[str], hint: str = "") -> Iterator[Objection]:
         """What there is against changing files of the checkout."""
         for path in paths:
             if reason := self._tools.objection_to_writing(kind_of(path)):
-                yield _Objection("tool-policy", f"{path}: {reason}{hint}")
-        yield from self._judged(files=tuple(Touched(path, kind_of(path)) for path in paths))
+                yield Objection("tool-policy", f"{path}: {reason}{hint}")
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _shell(self, command: object) -> Iterator[_Objection]:
+    def _shell(self, command: object) -> Iterator[Objection | _Look]:
         if not isinstance(command, str):
-            yield _Objection("shell", "The call has no command.")
+            yield Objection("shell", "The call has no command.")
             return
         if reason := objection(command, may_write=bool(self._tools.writes)):
-            yield _Objection("shell", reason)
+            yield Objection("shell", reason)
             return
         try:
             found = effects(command)
         except Unreadable as error:
-            yield _Objection("shell", f"The command cannot be read as a shell command ({error}).")
+            yield Objection("shell", f"The command cannot be read as a shell command ({error}).")
             return
         for program in dict.fromkeys(words[0] for words in found.programs):
             if reason := self._tools.objection_to_running(program):
-                yield _Objection("tool-policy", reason)
+                yield Objection("tool-policy", reason)
         yield from self._effects(found)
 
-    def _effects(self, found: Effects) -> Iterator[_Objection]:
+    def _effects(self, found: Effects) -> Iterator[Objection | _Look]:
         if len(found.written) + len(found.read) > _MOST_WORDS:
-            yield _Objection("shell", "The command names too many files: use a pattern, or write a script and run it.")
+            yield Objection("shell", "The command names too many files: use a pattern, or write a script and run it.")
             return
         written = [path for path in map(self._within, found.written) if path is not None]
-        yield from self._changes(written, _SCRATCH)
-        deleted = sum(self._within(path) is not None for path in found.deleted)
-        read = tuple(self._touched(path, written=False) for path in found.read)
-        yield from self._judged(files=read, commands=found.programs, deleted=deleted)
+        yield from self._may_change(written, _SCRATCH)
+        deleted = tuple(path for path in map(self._within, found.deleted) if path is not None)
+        read = [self._touched(self._within(path) or path, written=False) for path in found.read]
+        yield self._look((*map(self._touched, written), *read), found.programs, deleted)
 
     # ── what both need ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _judged(
-        self, files: tuple[Touched, ...] = (), commands: tuple[tuple[str, ...], ...] = (), deleted: int = 0
-    ) -> Iterator[_Objection]:
-        operation = Operation(self.profile.type, self.repository, files, commands, deleted)
-        ruling = judge(operation, self.sensitive)
-        if not ruling.allowed:
-            yield _Objection(ruling.rule, ruling.reason)
+    def _look(
+        self,
+        files: tuple[Touched, ...],
+        commands: tuple[tuple[str, ...], ...] = (),
+        deleted: tuple[str, ...] = (),
+    ) -> _Look:
+        return _Look(Operation(self.profile.type, self.repository, files, commands, len(deleted)), deleted)
 
-    def _touched(self, path: str, *, written: bool) -> Touched:
-        place = self._within(path) or path
+    def _touched(self, place: str, *, written: bool = True) -> Touched:
         return Touched(place, kind_of(place), written)
 
     def _within(self, path: str) -> str | None:
@@ -172,5 +191,8 @@ class TypeGate:
             if not asked.is_relative_to(self.seen_at):
                 return None
             asked = asked.relative_to(self.seen_at)
-        real = Path(os.path.realpath(root / asked))
+        try:
+            real = Path(os.path.realpath(root / asked))
+        except ValueError:  # no name that a file could have
+            return None
         return real.relative_to(root) if real.is_relative_to(root) and real != root else None
