@@ -1,19 +1,25 @@
-"""`.agentvine.toml`: how a repository says that it is set up and tested. Read from the base branch only.
+"""`.agentvine.toml`: how a repository is set up, tested and looked through. Read from the base branch only.
 
 [setup]
 command = "pip install -e ."          # a line for `sh -c`, or a list of arguments
 timeout_seconds = 900
+files = ["requirements.txt"]          # what the environment depends on, and
+makes = [".venv"]                     # the folders that make it up: with both it is prepared once and used again
 
 [test]
 command = ["python3", "-m", "pytest", "-q"]
 junit = "build/junit.xml"             # where the command writes JUnit XML, if it does; `{junit}` in the command
 timeout_seconds = 1800                # instead names a file outside the checkout
+format = "tap"                        # what it writes there, or prints, if that is not JUnit XML
+directory = "backend"                 # where it is run, if that is not the root
+
+[lint]                                # [types] and [coverage] alike: command, timeout_seconds, directory
+command = ["make", "lint"]
 
 [sandbox]
 hosts = ["packages.example.org:443"]  # what set-up and tests have to reach; open only if the worker offers it
 """
 
-import tomllib
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -21,6 +27,8 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from agentvine.domain.base import Strict
 from agentvine.domain.errors import InvalidInput
 from agentvine.domain.task import Hosts
+from agentvine.worker.verification.found import Reads
+from agentvine.worker.verification.tree import read_toml
 
 NAME = ".agentvine.toml"
 JUNIT_PLACEHOLDER = "{junit}"
@@ -28,10 +36,19 @@ _LARGEST = 64 * 1024
 
 _Argument = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]*$")]
 _Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+_Path = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^/\x00-\x1f\x7f-][^\x00-\x1f\x7f]*$")]
+"""Inside the checkout."""
+
+
+def _stays_inside(path: str | None) -> str | None:
+    if path is not None and ".." in path.split("/"):
+        raise ValueError("a path inside the checkout, without '..'")
+    return path
 
 
 class _Command(Strict):
     command: Annotated[tuple[_Argument, ...], Field(min_length=1, max_length=200)]
+    directory: _Path = "."
 
     @field_validator("command", mode="before")
     @classmethod
@@ -42,11 +59,28 @@ class _Command(Strict):
             return ("sh", "-c", value)
         return value
 
+    _inside = field_validator("directory")(_stays_inside)
+
 
 class Setup(_Command):
     """What has to run once in a fresh checkout before its tests can."""
 
     timeout_seconds: _Seconds = 900.0
+    files: Annotated[tuple[_Path, ...], Field(max_length=200)] = ()
+    makes: Annotated[tuple[_Path, ...], Field(max_length=20)] = ()
+
+    @field_validator("files", "makes")
+    @classmethod
+    def _all_inside(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for path in value:
+            _stays_inside(path)
+        return value
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.files) != bool(self.makes):
+            raise ValueError("'files' and 'makes' belong together")
+        return self
 
 
 class Test(_Command):
@@ -55,6 +89,7 @@ class Test(_Command):
     __test__ = False  # keeps pytest from collecting it
 
     junit: Annotated[str, StringConstraints(max_length=500, pattern=r"^[^/\x00][^\x00]*$")] | None = None
+    format: Reads | None = None
     timeout_seconds: _Seconds = 1800.0
 
     @model_validator(mode="after")
@@ -64,6 +99,12 @@ class Test(_Command):
         if self.junit is not None and ".." in self.junit.split("/"):
             raise ValueError("'junit' is a path inside the checkout, without '..'")
         return self
+
+
+class Look(_Command):
+    """How the code is looked through, or its coverage measured."""
+
+    timeout_seconds: _Seconds = 900.0
 
 
 class Sandbox(Strict):
@@ -76,6 +117,9 @@ class AgentvineToml(Strict):
     sandbox: Sandbox = Sandbox()
     setup: Setup | None = None
     test: Test | None = None
+    lint: Look | None = None
+    types: Look | None = None
+    coverage: Look | None = None
 
 
 def parse(content: bytes) -> AgentvineToml:
@@ -83,9 +127,9 @@ def parse(content: bytes) -> AgentvineToml:
     if len(content) > _LARGEST:
         raise InvalidInput(f"{NAME} on the base branch is larger than {_LARGEST} bytes")
     try:
-        table = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidInput(f"{NAME} on the base branch is no TOML: {error}") from error
+        table = read_toml(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # also a number that is too long for an int
+        raise InvalidInput(f"{NAME} on the base branch is no TOML: {str(error)[:500]}") from error
     try:
         return AgentvineToml.model_validate(table)
     except ValidationError as error:

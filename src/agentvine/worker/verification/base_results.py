@@ -3,14 +3,17 @@
 import hashlib
 import json
 import secrets
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from agentvine.worker.verification.commands import Commands
+from agentvine.worker.verification.found import Commands
 from agentvine.worker.verification.runs import RunVerdict, TestRun
 
-_LARGEST = 64 * 1024 * 1024
+_LARGEST = 128 * 1024 * 1024
+_FORM = 2
+"""Of what is kept. Results of another form are of no use."""
 
 
 class BaseResults:
@@ -31,7 +34,7 @@ class BaseResults:
 
     def keep(self, repository: str, base_sha: str, commands: Commands, surroundings: str, run: TestRun) -> None:
         """Remember `run`. A disk that takes nothing more is no reason to fail."""
-        if run.verdict is RunVerdict.BROKEN:
+        if run.verdict in {RunVerdict.BROKEN, RunVerdict.UNKNOWN}:
             return
         file = self._file(repository, base_sha, commands, surroundings)
         draft = file.with_suffix(f".{secrets.token_hex(4)}.draft")
@@ -43,7 +46,7 @@ class BaseResults:
             draft.unlink(missing_ok=True)
 
     def _file(self, repository: str, base_sha: str, commands: Commands, surroundings: str) -> Path:
-        setup = list(commands.setup.argv) if commands.setup else None
-        test = list(commands.test.argv) if commands.test else None
-        key = json.dumps([repository, base_sha, setup, test, surroundings])
+        setup = asdict(commands.setup) if commands.setup else None
+        test = asdict(commands.test) if commands.test else None
+        key = json.dumps([_FORM, repository, base_sha, setup, test, surroundings], sort_keys=True)
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.json"

@@ -1,11 +1,12 @@
 """What done means for each type, as named questions about what was found out. Pure: facts in, checks out."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentvine.domain.evidence import Check, CheckOutcome
 from agentvine.domain.worker_types import TaskType
 from agentvine.worker.files import FileKind, kind_of
+from agentvine.worker.verification.reading import Read
 from agentvine.worker.verification.results import CaseOutcome
 from agentvine.worker.verification.runs import RunVerdict, TestRun
 
@@ -25,7 +26,9 @@ class Findings:
     after: TestRun | None = None
     """The tests on the result."""
     crossed: TestRun | None = None
-    """For a bugfix the result's tests on the base's code, for a refactoring the base's tests on the result's code."""
+    """The result's tests on the base's code; for a refactoring the base's tests on the result's code."""
+    read: Read = field(default_factory=Read)
+    """What the changed files say."""
 
 
 def checks(found: Findings) -> tuple[Check, ...]:
@@ -48,17 +51,25 @@ def _of_type(found: Findings) -> Iterator[Check]:
     match found.type:
         case TaskType.DOCS:
             yield from _tests_stay(found, needed=False)
-        case TaskType.TEST:
-            yield from _tests_stay(found)
-            yield _new_tests(found)
+            yield _check("links lead somewhere", "\n".join(found.read.dangling))
+            yield _check("fenced code can be read", "\n".join(found.read.unreadable))
         case TaskType.BUGFIX:
             yield from _tests_stay(found)
+            yield _not_weakened(found)
             yield _reproduced(found)
         case TaskType.REFACTOR:
             yield from _tests_stay(found)
+            yield _not_weakened(found)
             yield _behaviour_kept(found)
-        case TaskType.FEATURE | TaskType.REVIEW:
+            yield _check("the public API is kept", "\n".join(found.read.taken_away))
+        case TaskType.FEATURE:
             yield from _tests_stay(found)
+            yield _not_weakened(found)
+            yield _new_tests(found)
+            yield _needed(found)
+        case TaskType.TEST | TaskType.REVIEW:
+            yield from _tests_stay(found)
+            yield _not_weakened(found)
             yield _new_tests(found)
 
 
@@ -123,6 +134,10 @@ def _broken(before: TestRun, after: TestRun) -> str:
     return "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in words.items() if names)
 
 
+def _not_weakened(found: Findings) -> Check:
+    return _check("no test was weakened", "\n".join(found.read.weakened))
+
+
 def _new_tests(found: Findings) -> Check:
     name, after = "new tests run and pass", found.after
     touched = [path for path in found.changed if kind_of(path) is FileKind.TEST]
@@ -150,6 +165,23 @@ def _reproduced(found: Findings) -> Check:
     if not shown_by:
         return _failed(name, "no test fails on the base's code and passes on yours: add one that shows the bug")
     return Check(name=name, outcome=CheckOutcome.PASSED, why=f"shown by {_some(shown_by)}")
+
+
+def _needed(found: Findings) -> Check:
+    """At least one of the new tests fails without the change."""
+    name, after, crossed = "the new tests fail without the change", found.after, found.crossed
+    if after is None or crossed is None:
+        return _failed(name, "no test came with the change")
+    if after.cases is None or crossed.cases is None:
+        shown = after.verdict is RunVerdict.PASSED and crossed.verdict is not RunVerdict.PASSED
+        return _check(name, "" if shown else "the tests pass without your change, too: add one that shows what it does")
+    known = found.before.cases if found.before and found.before.cases else {}
+    new = after.named(CaseOutcome.PASSED) - known.keys()
+    idle = [test for test in new if not _fails(crossed, test)]
+    if new and len(idle) == len(new):
+        return _failed(name, f"they pass without it: {_some(idle)}; add one that shows what your change does")
+    why = f"these pass without it, too: {_some(idle)}" if idle else ""
+    return Check(name=name, outcome=CheckOutcome.PASSED, why=why)
 
 
 def _fails(run: TestRun, test: str) -> bool:

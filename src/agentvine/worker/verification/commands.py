@@ -1,261 +1,206 @@
-"""Which command sets a repository up, and which runs its tests. Pure: paths and contents in, data out.
+"""Which commands set a repository up, test it and look through it. Pure: paths and contents in, data out.
 
 What `.agentvine.toml` says goes before anything found out. Otherwise the first of Python, JavaScript, Go, Rust, Maven,
-Gradle and a Makefile's `test` target that is there is taken.
+Gradle and a Makefile that has tests is taken, at the root; where the root has none, the one folder below it that has.
+The files are hostile: whatever they hold, nothing here raises, and what was not understood stands in the remarks.
 """
 
-import json
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from agentvine.worker.files import FileKind, kind_of
-from agentvine.worker.verification.agentvine_toml import JUNIT_PLACEHOLDER, NAME, AgentvineToml, Test
-
-REPORT = "{report}"
-"""In an argument: the file outside the checkout into which the runner writes its report."""
-_TEST_FILES_READ = 20
-_MANIFESTS = (
-    NAME,
-    "pyproject.toml",
-    "setup.cfg",
-    "tox.ini",
-    "package.json",
-    "Makefile",
-    "requirements.txt",
-    "requirements-dev.txt",
-    "dev-requirements.txt",
-    "requirements/dev.txt",
-    "requirements/test.txt",
+from agentvine.worker.verification import look_compiled, look_javascript, look_python
+from agentvine.worker.verification.agentvine_toml import JUNIT_PLACEHOLDER, NAME, AgentvineToml, Look, Test
+from agentvine.worker.verification.found import (
+    REPORT,
+    Commands,
+    Reads,
+    SetupCommand,
+    TestCommand,
+    ToolCommand,
+    Writes,
 )
+from agentvine.worker.verification.tree import Tree, printable
 
+__all__ = ["REPORT", "Commands", "Reads", "SetupCommand", "TestCommand", "ToolCommand", "Writes", "detect", "wanted"]
 
-class Reads(StrEnum):
-    """How the result of a test run can be read."""
-
-    JUNIT = "junit"
-    """JUnit XML, in `REPORT` or at a place in the checkout."""
-    JEST_JSON = "jest_json"
-    """What `jest --json` writes to `REPORT`; vitest writes the same."""
-    GO_JSON = "go_json"
-    """The events that `go test -json` prints (https://pkg.go.dev/cmd/test2json)."""
-    UNITTEST = "unittest"
-    """The lines that `python -m unittest -v` prints."""
-    EXIT_CODE = "exit_code"
-    """Nothing but passed or not: no counts and no names."""
-
-
-@dataclass(frozen=True, slots=True)
-class SetupCommand:
-    argv: tuple[str, ...]
-    timeout_seconds: float = 900.0
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TestCommand:
-    """`runner` names the tool; `source` says why this command was taken."""
-
-    __test__ = False  # keeps pytest from collecting it
-
-    runner: str
-    argv: tuple[str, ...]
-    reads: Reads
-    source: str
-    report_in_checkout: str | None = None
-    timeout_seconds: float = 1800.0
-
-    def shown(self) -> str:
-        """The command as a person would type it."""
-        return " ".join(argument for argument in self.argv if REPORT not in argument)
-
-
-@dataclass(frozen=True, slots=True)
-class Commands:
-    """`test` None: nothing was found that runs tests. `hosts` are those that they want to reach."""
-
-    setup: SetupCommand | None = None
-    test: TestCommand | None = None
-    hosts: tuple[str, ...] = ()
+_TEST_FILES_READ = 20
+_FOLDERS_READ = 20
+_DEEPEST_FOLDER = 3
+_MANIFESTS = (*look_python.MANIFESTS, *look_javascript.MANIFESTS, *look_compiled.MANIFESTS)
+_PROJECTS = ("pyproject.toml", "setup.py", "package.json", "go.mod", "Cargo.toml", "pom.xml", "build.gradle")
+_PROJECT_NAMES = frozenset({*_PROJECTS, "build.gradle.kts"})
+_TESTS = frozenset({"test", "tests", "spec", "testdata", "e2e"})
+_NO_PROJECTS = _TESTS | {"node_modules", "vendor", "third_party", "examples", "example", "fixtures", "docs", "bench"}
+_LOOKS = (
+    look_python.python,
+    look_javascript.javascript,
+    look_compiled.go,
+    look_compiled.rust,
+    look_compiled.maven,
+    look_compiled.gradle,
+    look_compiled.make,
+)
+_OF_THE_WHOLE = {"Cargo.toml": "cargo", "pom.xml": "maven", "build.gradle": "gradle", "build.gradle.kts": "gradle"}
+"""Manifests below the root that a runner at the root sees to."""
 
 
 def wanted(paths: Collection[str]) -> tuple[str, ...]:
     """Which of the repository's files `detect` wants to read."""
     there = set(paths)
+    names = [NAME, *_MANIFESTS]
+    for folder in _folders(there)[:_FOLDERS_READ]:
+        names += [f"{folder}/{name}" for name in _MANIFESTS]
     tests = sorted(path for path in there if path.endswith(".py") and kind_of(path) is FileKind.TEST)
-    return (*(name for name in _MANIFESTS if name in there), *tests[:_TEST_FILES_READ])
+    return tuple(dict.fromkeys([*(name for name in names if name in there), *tests[:_TEST_FILES_READ]]))
 
 
-def detect(paths: Collection[str], contents: Mapping[str, bytes], said: AgentvineToml | None = None) -> Commands:
-    """The commands of a repository with the files `paths`, of which `contents` holds what `wanted` asked for."""
-    texts = {path: content.decode("utf-8", "replace") for path, content in contents.items()}
-    repository = _Repository(frozenset(paths), texts)
-    found = next(filter(None, (look(repository) for look in _LOOKS)), Commands())
-    if said is None:
-        return found
-    setup = SetupCommand(said.setup.command, said.setup.timeout_seconds, NAME) if said.setup else found.setup
-    return Commands(setup, _as_said(said.test) if said.test else found.test, said.sandbox.hosts)
+def detect(
+    paths: Collection[str], contents: Mapping[str, bytes], said: AgentvineToml | None = None, *, prepare: bool = False
+) -> Commands:
+    """The commands of a repository with the files `paths`, of which `contents` holds what `wanted` asked for.
+
+    `prepare`: an environment of its own is wanted, also where that needs the network, and tests are to be run in it.
+    Without it, only what a lock file pins is set up, and Python's tests run with the worker's own interpreter.
+    """
+    tree = Tree.of(paths, contents, wanted(paths))
+    found = _at_the_root(tree, prepare=prepare)
+    if found.test is None and (said is None or said.test is None):
+        found = _below_the_root(tree, found, prepare=prepare)
+    if said is not None:
+        found = _as_said(found, said)
+    if found.test is not None and found.test.reads is Reads.EXIT_CODE:
+        tree.remarks.add(f"`{printable(found.test.shown())}` tells only whether all tests passed, not which there are")
+    _not_looked_at(tree, found)
+    return replace(found, remarks=tuple(tree.remarks.said))
 
 
-@dataclass(frozen=True, slots=True)
-class _Repository:
-    paths: frozenset[str]
-    texts: Mapping[str, str]
+def _at_the_root(tree: Tree, *, prepare: bool) -> Commands:
+    """The first look's commands that has tests, with what a Makefile adds. The others' tests are mentioned."""
+    all_found = [found for look in _LOOKS if (found := look(tree, prepare=prepare)) is not None]
+    testing = [found for found in all_found if found.test is not None]
+    for passed_over in testing[1:]:
+        if passed_over.test is not None:
+            shown, source = passed_over.test.shown(), passed_over.test.source
+            tree.remarks.add(f"found and not run: `{printable(shown)}` ({source}); {NAME} can name it")
+    if not testing:
+        return _merged(all_found)
+    return testing[0]
 
-    def has(self, name: str) -> bool:
-        return name in self.paths
 
-    def says(self, name: str, pattern: str) -> bool:
-        return re.search(pattern, self.texts.get(name, ""), re.MULTILINE) is not None
+def _merged(all_found: list[Commands]) -> Commands:
+    """What is left to look at where there are no tests: the linters and type checkers of all."""
+    return Commands(
+        lint=tuple(one for found in all_found for one in found.lint),
+        types=tuple(one for found in all_found for one in found.types),
+    )
 
 
-def _as_said(test: Test) -> TestCommand:
+def _below_the_root(tree: Tree, root: Commands, *, prepare: bool) -> Commands:
+    """The commands of the one folder that has tests. Where several have, none is taken: it would be a guess."""
+    testing = []
+    for folder in _folders(tree.paths)[:_FOLDERS_READ]:
+        found = _at_the_root(tree.below(folder), prepare=prepare)
+        if found.test is not None:
+            testing.append(_in_folder(found, folder))
+    if len(testing) == 1:
+        return testing[0]
+    if testing:
+        places = ", ".join(printable(found.test.directory) for found in testing if found.test is not None)
+        tree.remarks.add(f"several folders have tests of their own, and none was taken: {places}; {NAME} can name one")
+    return root
+
+
+def _in_folder(found: Commands, folder: str) -> Commands:
+    setup, test, coverage = found.setup, found.test, found.coverage
+    if setup is not None:
+        files = tuple(f"{folder}/{path}" for path in setup.files)
+        setup = replace(setup, directory=folder, files=files, makes=tuple(f"{folder}/{path}" for path in setup.makes))
+    if test is not None:
+        test = replace(test, directory=folder, report_in_checkout=_beneath(folder, test.report_in_checkout))
+    return replace(
+        found,
+        setup=setup,
+        test=test,
+        lint=tuple(replace(one, directory=folder) for one in found.lint),
+        types=tuple(replace(one, directory=folder) for one in found.types),
+        coverage=replace(coverage, directory=folder) if coverage else None,
+    )
+
+
+def _beneath(folder: str, report: str | None) -> str | None:
+    return None if report is None else f"{folder}/{report}"
+
+
+def _folders(paths: Collection[str]) -> list[str]:
+    """Folders below the root that look like projects of their own, the nearest first."""
+    folders: set[str] = set()
+    for path in paths:
+        *above, name = path.split("/")
+        near = name in _PROJECT_NAMES and 0 < len(above) <= _DEEPEST_FOLDER
+        if near and _NO_PROJECTS.isdisjoint(above):
+            folders.add("/".join(above))
+    return sorted(folders, key=lambda folder: (folder.count("/"), folder))
+
+
+def _not_looked_at(tree: Tree, found: Commands) -> None:
+    """Say which projects below the root the commands do not reach."""
+    test = found.test
+    runner = test.runner if test is not None else ""
+    directory = test.directory if test is not None else "."
+    left = sorted(_left(tree, {"nextest": "cargo"}.get(runner, runner), directory))
+    if left and test is not None:
+        more = f" and {len(left) - 10} more" if len(left) > 10 else ""
+        tree.remarks.add(f"not looked at: {', '.join(map(printable, left[:10]))}{more}")
+
+
+def _left(tree: Tree, runner: str, directory: str) -> Iterator[str]:
+    for folder in _folders(tree.paths):
+        for name in sorted(_PROJECT_NAMES):
+            path = f"{folder}/{name}"
+            if path in tree.paths and folder != directory and _OF_THE_WHOLE.get(name, "none") != runner:
+                yield path
+
+
+def _as_said(found: Commands, said: AgentvineToml) -> Commands:
+    """`found`, with what the repository says in the place of what was found."""
+    setup, online = found.setup, bool(said.sandbox.hosts)
+    if said.setup is not None:
+        one = said.setup
+        setup = SetupCommand(
+            one.command, one.timeout_seconds, NAME, one.directory, network=online, files=one.files, makes=one.makes
+        )
+    return Commands(
+        setup,
+        _test_as_said(said.test, online=online) if said.test else found.test,
+        said.sandbox.hosts,
+        lint=(_look_as_said("lint", said.lint, online=online),) if said.lint else found.lint,
+        types=(_look_as_said("types", said.types, online=online),) if said.types else found.types,
+        coverage=_look_as_said("coverage", said.coverage, online=online) if said.coverage else found.coverage,
+    )
+
+
+def _look_as_said(tool: str, look: Look, *, online: bool) -> ToolCommand:
+    seconds, directory = look.timeout_seconds, look.directory
+    return ToolCommand(tool, look.command, Writes.TEXT, NAME, None, seconds, directory, network=online)
+
+
+def _test_as_said(test: Test, *, online: bool) -> TestCommand:
     argv = tuple(argument.replace(JUNIT_PLACEHOLDER, REPORT) for argument in test.command)
-    common = {"source": NAME, "timeout_seconds": test.timeout_seconds}
+    runner, reads = argv[0], Reads.EXIT_CODE
     if argv != test.command or test.junit is not None:
-        return TestCommand(argv[0], argv, Reads.JUNIT, NAME, test.junit, test.timeout_seconds)
-    if _is_pytest(argv):
-        return TestCommand("pytest", (*argv, *_PYTEST_REPORT), Reads.JUNIT, NAME, None, test.timeout_seconds)
-    if argv[:2] == ("go", "test") and "-json" in argv:
-        return TestCommand("go", argv, Reads.GO_JSON, NAME, None, test.timeout_seconds)
-    return TestCommand(argv[0], argv, Reads.EXIT_CODE, **common)  # type: ignore[arg-type]
+        reads = Reads.JUNIT
+    elif test.format is None and _is_pytest(argv):
+        runner, reads, argv = "pytest", Reads.JUNIT, (*argv, *look_python.PYTEST_REPORT)
+    elif argv[:2] == ("go", "test") and "-json" in argv:
+        runner, reads = "go", Reads.GO_JSON
+    seconds, directory = test.timeout_seconds, test.directory
+    return TestCommand(
+        runner, argv, test.format or reads, NAME, test.junit, seconds, directory=directory, network=online
+    )
 
 
 def _is_pytest(argv: tuple[str, ...]) -> bool:
     if any(argument.startswith("--junit") for argument in argv):
         return False
     return argv[0] in {"pytest", "py.test"} or (argv[0].startswith("python") and argv[1:3] == ("-m", "pytest"))
-
-
-_PYTEST_REPORT = (f"--junitxml={REPORT}", "-o", "junit_family=xunit2")
-_PYTEST = ("python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *_PYTEST_REPORT)
-
-
-def _python(repository: _Repository) -> Commands | None:
-    tests = [path for path in repository.paths if path.endswith(".py") and kind_of(path) is FileKind.TEST]
-    source = _pytest_source(repository)
-    if source is not None and (tests or repository.says("pyproject.toml", r"python_files|testpaths")):
-        return Commands(test=TestCommand("pytest", _PYTEST, Reads.JUNIT, source))
-    if repository.has("noxfile.py"):
-        return Commands(test=TestCommand("nox", ("python3", "-m", "nox"), Reads.EXIT_CODE, "noxfile.py"))
-    if repository.says("tox.ini", r"^\[tox\]|^\[testenv") or repository.says("pyproject.toml", r"^\[tool\.tox"):
-        return Commands(test=TestCommand("tox", ("python3", "-m", "tox", "-q"), Reads.EXIT_CODE, "tox.ini"))
-    if not tests:
-        return None
-    if all(_only_unittest(repository.texts[path]) for path in tests if path in repository.texts):
-        return Commands(test=_unittest(tests))
-    return Commands(test=TestCommand("pytest", _PYTEST, Reads.JUNIT, f"{min(tests)} looks like a test"))
-
-
-def _pytest_source(repository: _Repository) -> str | None:
-    if repository.has("pytest.ini"):
-        return "pytest.ini"
-    for path in sorted(repository.paths):
-        if path.rsplit("/", 1)[-1] == "conftest.py":
-            return path
-    requirements = [name for name in repository.texts if name.endswith(".txt")]
-    for name, pattern in (
-        ("pyproject.toml", r"^\[tool\.pytest|[\"']pytest\b|^pytest\b"),
-        ("setup.cfg", r"^\[tool:pytest\]|^\s*pytest\b"),
-        ("tox.ini", r"^\[pytest\]|\bpytest\b"),
-        *((name, r"^pytest\b") for name in requirements),
-    ):
-        if repository.says(name, pattern):
-            return name
-    return next((path for path in sorted(repository.texts) if repository.says(path, r"^\s*import pytest\b")), None)
-
-
-def _only_unittest(text: str) -> bool:
-    """True if pytest is not needed: test cases as classes of unittest, or no test at all."""
-    return "unittest" in text or not re.search(r"^(async )?def test_", text, re.MULTILINE)
-
-
-def _unittest(tests: list[str]) -> TestCommand:
-    folders = sorted({path.split("/", 1)[0] for path in tests if "/" in path})
-    start = ("-s", folders[0]) if len(folders) == 1 and all("/" in path for path in tests) else ()
-    argv = ("python3", "-m", "unittest", "discover", "-v", *start, *(("-t", ".") if start else ()))
-    return TestCommand("unittest", argv, Reads.UNITTEST, f"{min(tests)} uses unittest")
-
-
-def _javascript(repository: _Repository) -> Commands | None:
-    manifest = _package_json(repository.texts.get("package.json"))
-    if manifest is None:
-        return None
-    tool, install = _package_manager(repository)
-    packages = {**_table(manifest, "dependencies"), **_table(manifest, "devDependencies")}
-    setup = SetupCommand(install, source="package.json") if install and packages else None
-    script = _table(manifest, "scripts").get("test")
-    text = script if isinstance(script, str) and "no test specified" not in script else None
-    run = {"npm": ("npx", "--no-install"), "pnpm": ("pnpm", "exec"), "yarn": ("yarn", "run"), "bun": ("bunx",)}[tool]
-    if "vitest" in packages and (text is None or "vitest" in text):
-        argv = (*run, "vitest", "run", "--reporter=json", f"--outputFile={REPORT}")
-        return Commands(setup, TestCommand("vitest", argv, Reads.JEST_JSON, "package.json"))
-    if "jest" in packages and (text is None or "jest" in text):
-        argv = (*run, "jest", "--ci", "--json", f"--outputFile={REPORT}")
-        return Commands(setup, TestCommand("jest", argv, Reads.JEST_JSON, "package.json"))
-    if text is None:
-        return None
-    return Commands(setup, TestCommand(tool, (tool, "run", "test"), Reads.EXIT_CODE, "package.json"))
-
-
-def _package_json(text: str | None) -> Mapping[str, object] | None:
-    try:
-        manifest = json.loads(text) if text is not None else None
-    except (ValueError, RecursionError):
-        return None
-    return manifest if isinstance(manifest, dict) else None
-
-
-def _table(manifest: Mapping[str, object], name: str) -> Mapping[str, object]:
-    value = manifest.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _package_manager(repository: _Repository) -> tuple[str, tuple[str, ...]]:
-    """The tool, and how it installs exactly what the lock file says (nothing without one)."""
-    if repository.has("pnpm-lock.yaml"):
-        return "pnpm", ("pnpm", "install", "--frozen-lockfile")
-    if repository.has("yarn.lock"):
-        return "yarn", ("yarn", "install", "--frozen-lockfile")
-    if repository.has("bun.lockb") or repository.has("bun.lock"):
-        return "bun", ("bun", "install", "--frozen-lockfile")
-    locked = repository.has("package-lock.json") or repository.has("npm-shrinkwrap.json")
-    return "npm", ("npm", "ci", "--no-audit", "--no-fund") if locked else ()
-
-
-def _go(repository: _Repository) -> Commands | None:
-    if not repository.has("go.mod"):
-        return None
-    return Commands(test=TestCommand("go", ("go", "test", "-json", "./..."), Reads.GO_JSON, "go.mod"))
-
-
-def _rust(repository: _Repository) -> Commands | None:
-    if not repository.has("Cargo.toml"):
-        return None
-    argv = ("cargo", "test", "--quiet", *(("--workspace",) if repository.has("Cargo.lock") else ()))
-    return Commands(test=TestCommand("cargo", argv, Reads.EXIT_CODE, "Cargo.toml"))
-
-
-def _maven(repository: _Repository) -> Commands | None:
-    if not repository.has("pom.xml"):
-        return None
-    tool = "./mvnw" if repository.has("mvnw") else "mvn"
-    return Commands(test=TestCommand("maven", (tool, "-B", "-q", "test"), Reads.EXIT_CODE, "pom.xml"))
-
-
-def _gradle(repository: _Repository) -> Commands | None:
-    build = next((name for name in ("build.gradle", "build.gradle.kts") if repository.has(name)), None)
-    if build is None:
-        return None
-    tool = "./gradlew" if repository.has("gradlew") else "gradle"
-    return Commands(test=TestCommand("gradle", (tool, "--no-daemon", "-q", "test"), Reads.EXIT_CODE, build))
-
-
-def _make(repository: _Repository) -> Commands | None:
-    if not repository.says("Makefile", r"^test\s*:(?!=)"):
-        return None
-    return Commands(test=TestCommand("make", ("make", "test"), Reads.EXIT_CODE, "Makefile"))
-
-
-_LOOKS = (_python, _javascript, _go, _rust, _maven, _gradle, _make)

@@ -2,10 +2,21 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from agentvine.domain.approval import Grant, covered, leaf
 from agentvine.domain.evidence import Check, CheckOutcome
-from agentvine.domain.sensitive import Operation, Sensitive, Touched, judge_all, looks_secret
+from agentvine.domain.sensitive import (
+    CREDENTIALS,
+    DELETING,
+    Operation,
+    Ruling,
+    Sensitive,
+    Touched,
+    judge_all,
+    looks_secret,
+)
 from agentvine.domain.tool_policy import CHECK, FileKind, ToolPolicy
 from agentvine.domain.worker_types import TaskType
 from agentvine.worker.bare_repository import BareRepository, Diff
@@ -19,7 +30,18 @@ _GONE = ("", "")
 _HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 
-async def operation_of(
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a result does."""
+
+    operation: Operation
+    left: Mapping[str, str | None]
+    """Each changed file as the result leaves it: its `leaf`, None if it is deleted."""
+    deleted: tuple[str, ...] = ()
+    """Files that are gone and were not moved."""
+
+
+async def change_of(
     commits: BareRepository,
     base: str,
     head: str,
@@ -27,8 +49,8 @@ async def operation_of(
     kind: TaskType,
     repository: str,
     longest: int = _LONGEST_DIFF,
-) -> Operation:
-    """What the commits from `base` to `head` do, for `judge`. `diff` is what lies between them.
+) -> Change:
+    """What the commits from `base` to `head` do. `diff` is what lies between them.
 
     `longest`: how many bytes of a diff are looked through. Raises GitFailed.
     """
@@ -36,22 +58,72 @@ async def operation_of(
     before, after = trees
     changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     moved = {file.old for file in diff.files if file.old is not None}
+    deleted = tuple(sorted(before.keys() - after.keys() - moved))
     whole = await commits.diff(base, head, longest, context=0) if diff.truncated else diff
-    return Operation(
+    operation = Operation(
         type=kind,
         repository=repository,
         files=tuple(Touched(path, kind_of(path), link=after.get(path, _GONE)[0] == _LINK) for path in changed),
-        deleted=len(before.keys() - after.keys() - moved),
+        deleted=len(deleted),
         secrets=tuple(dict.fromkeys(await asyncio.to_thread(lambda: list(_secrets(whole.text))))),
         unread=whole.truncated,
     )
+    return Change(operation, {path: leaf(*after[path]) if path in after else None for path in changed}, deleted)
 
 
-def policy_checks(operation: Operation, tools: ToolPolicy, sensitive: Sensitive) -> tuple[Check, ...]:
-    """Whether a result keeps to its worker's tools and touches nothing sensitive. Pure."""
+def policy_checks(
+    change: Change, tools: ToolPolicy, sensitive: Sensitive, grants: Sequence[Grant] = ()
+) -> tuple[Check, ...]:
+    """Whether a result keeps to its worker's tools, and does nothing sensitive that nobody has agreed to. Pure."""
     return (
-        _check(CHECK, "\n".join(_beyond(operation, tools))),
-        _check(SENSITIVE_CHECK, "\n".join(ruling.reason for ruling in judge_all(operation, sensitive))),
+        _check(CHECK, "\n".join(_beyond(change.operation, tools))),
+        _sensitive_check(change, sensitive, grants),
+    )
+
+
+def _sensitive_check(change: Change, sensitive: Sensitive, grants: Sequence[Grant]) -> Check:
+    rulings = still_sensitive(change, sensitive, grants)
+    if rulings:
+        return _check(SENSITIVE_CHECK, "\n".join(ruling.reason for ruling in rulings))
+    used = [grant for grant in grants if any(change.left.get(path, "") == left for path, left in grant.leaves.items())]
+    if not used or not any(judge_all(change.operation, sensitive)):
+        return _check(SENSITIVE_CHECK, "")
+    names = ", ".join(dict.fromkeys(grant.made_by for grant in used))
+    return Check(name=SENSITIVE_CHECK, outcome=CheckOutcome.PASSED, why=f"approved by {names}"[:10_000])
+
+
+def still_sensitive(change: Change, sensitive: Sensitive, grants: Sequence[Grant]) -> tuple[Ruling, ...]:
+    """The rules by which the result needs approval that nobody has given. Pure."""
+    return tuple(judge_all(_not_covered(change, grants), sensitive))
+
+
+def files_of(rulings: Sequence[Ruling], change: Change, grants: Sequence[Grant]) -> dict[str, str | None]:
+    """The changed files that `rulings` are about, as the result leaves them."""
+    wanted = {path for ruling in rulings for path in ruling.files}
+    names = {ruling.rule for ruling in rulings}
+    if DELETING in names:
+        wanted |= {path for path in change.deleted if not covered(path, None, grants)}
+    if CREDENTIALS in names and change.operation.unread:
+        wanted |= change.left.keys()
+    return {path: left for path, left in change.left.items() if path in wanted}
+
+
+def _not_covered(change: Change, grants: Sequence[Grant]) -> Operation:
+    """What the result does beyond what somebody has agreed to."""
+    if not grants:
+        return change.operation
+
+    def free(path: str, rule: str = "") -> bool:
+        return path in change.left and covered(path, change.left[path], grants, rule)
+
+    done = change.operation
+    return replace(
+        done,
+        files=tuple(file for file in done.files if not free(file.path)),
+        deleted=sum(not free(path) for path in change.deleted),
+        # who agrees to a change for another reason may not have been shown what looks like a secret
+        secrets=tuple(path for path in done.secrets if not free(path, CREDENTIALS)),
+        unread=done.unread and not all(free(path, CREDENTIALS) for path in change.left),
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,32 +14,29 @@ from agentvine.domain.base import Model
 from agentvine.domain.evidence import CommandRecord, TestSummary
 from agentvine.kit.logs import redact
 from agentvine.kit.process import Completed
-from agentvine.worker.box import NOT_FOUND, TIMED_OUT, attempt
+from agentvine.worker.box import attempt
 from agentvine.worker.folders import remove_entry
-from agentvine.worker.hostile import Refused, read_beneath
-from agentvine.worker.verification.commands import REPORT, Reads, SetupCommand, TestCommand
+from agentvine.worker.hostile import Refused
+from agentvine.worker.sandbox.profile import WORKSPACE
+from agentvine.worker.verification.cases import Outcome, TestCase, Tests
+from agentvine.worker.verification.found import REPORT, Reads, SetupCommand, TestCommand
+from agentvine.worker.verification.report_files import clear_reports, is_pattern, read_reports
 from agentvine.worker.verification.results import (
     LARGEST_REPORT,
     CaseOutcome,
-    Cases,
     UnreadableReport,
-    read_cases,
+    coarse,
+    read_tests,
     summary,
 )
+from agentvine.worker.verification.verdicts import Ended, RunVerdict, verdict_of
 from agentvine.worker.workspace import BoxRunner
 
+__all__ = ["RunVerdict", "TestRun", "run_setup", "run_tests"]
+
 _LONGEST_TAIL = 8_000
-_PYTEST_NO_TESTS = 5
-"""ExitCode.NO_TESTS_COLLECTED; unittest has the same from Python 3.12 on."""
-
-
-class RunVerdict(StrEnum):
-    PASSED = "passed"
-    FAILED = "failed"
-    NO_TESTS = "no_tests"
-    """The runner ran and found nothing to run."""
-    BROKEN = "broken"
-    """It could not be run, or did not end in time: nothing is known."""
+_PRINTED = {Reads.GO_JSON, Reads.UNITTEST, Reads.LIBTEST, Reads.TAP}
+_ELSEWHERE = 'cd -- "$1" && shift && exec "$@"'
 
 
 class TestRun(Model):
@@ -52,6 +49,8 @@ class TestRun(Model):
     """Empty if they passed."""
     cases: dict[str, CaseOutcome] | None = None
     """None where the runner names no tests."""
+    tests: tuple[TestCase, ...] = ()
+    """The same tests with all that is known of each."""
     record: CommandRecord
     remark: str = ""
     """What a reader should know of how the result was read."""
@@ -64,6 +63,16 @@ class TestRun(Model):
             return summary(self.cases)
         return TestSummary(counted=False)
 
+    @property
+    def by_id(self) -> dict[str, TestCase]:
+        """The tests by their ids."""
+        return {case.id: case for case in self.tests}
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """How each test went, for `compare`."""
+        return {case.id: case.outcome for case in self.tests}
+
     def named(self, outcome: CaseOutcome) -> frozenset[str]:
         """The tests that ended so."""
         return frozenset(name for name, ended in (self.cases or {}).items() if ended is outcome)
@@ -71,7 +80,8 @@ class TestRun(Model):
 
 async def run_setup(setup: SetupCommand, checkout: Path, where: str, box: BoxRunner) -> CommandRecord:
     """Run the set-up command."""
-    done = await attempt(box, setup.argv, cwd=checkout, timeout=setup.timeout_seconds)
+    argv = within(setup.directory, setup.argv)
+    done = await attempt(box, argv, cwd=checkout, timeout=setup.timeout_seconds)
     return _record(done, where)
 
 
@@ -81,58 +91,71 @@ async def run_tests(command: TestCommand, checkout: Path, where: str, box: BoxRu
     The report is written under a name that the tests do not know, and read as what it is: a stranger's file.
     """
     report = command.report_in_checkout or f".agentvine-{secrets.token_hex(8)}.report"
-    argv = [argument.replace(REPORT, report) for argument in command.argv]
     if command.report_in_checkout is not None:
-        remove_entry(checkout, report)
+        try:
+            await asyncio.to_thread(clear_reports, checkout, report)
+        except Refused as error:
+            return _not_run(command, where, f"where the reports belong cannot be cleared: {error}")
+    argv = within(command.directory, command.argv, report)
     done = await attempt(box, argv, cwd=checkout, timeout=min(command.timeout_seconds, longest))
-    shown = tuple(argument for argument in command.argv if REPORT not in argument)
-    record = _record(done, where).model_copy(update={"argv": shown})
-    cases, remark = await asyncio.to_thread(_read, command, checkout, report, done)
-    return _judged(command, cases, done, record, remark)
+    record = _record(done, where).model_copy(update={"argv": _shown(command)})
+    tests, remark = await asyncio.to_thread(_read, command, checkout, report, done)
+    said = f"{done.stdout}\n{done.stderr}"
+    verdict, why = verdict_of(Ended(command, done.exit_code, said, _last_line(done), tests, remark))
+    return TestRun(
+        verdict=verdict,
+        why=why,
+        cases=None if tests is None else coarse(tests),
+        tests=tuple((tests or {}).values()),
+        record=record,
+        remark=remark,
+        seconds=done.seconds,
+    )
 
 
-def _read(command: TestCommand, checkout: Path, report: str, done: Completed) -> tuple[Cases | None, str]:
-    """The tests by name, or None with the reason why they are not known."""
-    content: bytes | None = None
+def within(directory: str, argv: Sequence[str], report: str = "") -> list[str]:
+    """`argv`, to be run in the folder `directory` of the checkout it is started in, with the report's name filled in.
+
+    Going there is left to a shell inside the sandbox: whatever a link there leads to, it is the sandbox's.
+    """
+    if directory in {"", "."}:
+        return [argument.replace(REPORT, report) for argument in argv]
+    up = "../" * len([part for part in directory.split("/") if part not in {"", "."}])
+    return ["sh", "-c", _ELSEWHERE, "sh", directory, *(argument.replace(REPORT, up + report) for argument in argv)]
+
+
+def _read(command: TestCommand, checkout: Path, report: str, done: Completed) -> tuple[Tests | None, str]:
+    """The tests, or None with the reason why they are not known."""
+    if done.truncated and command.reads in _PRINTED and command.report_in_checkout is None:
+        return None, "the tests printed too much to be counted"
     try:
-        content = read_beneath(checkout, report, LARGEST_REPORT)
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+        contents = read_reports(checkout, report, LARGEST_REPORT)
     except Refused as error:
         return None, f"the test report was not read: {error}"
     finally:
-        remove_entry(checkout, report)
-    if done.truncated and command.reads in {Reads.GO_JSON, Reads.UNITTEST}:
-        return None, "the tests printed too much to be counted"
+        if not is_pattern(report):
+            remove_entry(checkout, report)
+    if not contents and is_pattern(report) and command.reads is Reads.JUNIT and done.exit_code == 0:
+        return {}, ""  # Surefire and Gradle write a file for each class of tests, so none is an answer
+    if not contents and command.report_in_checkout is not None and command.reads is not Reads.EXIT_CODE:
+        return None, f"the tests were not counted: there was no report at {report}"
+    printed = f"{done.stdout}\n{done.stderr}" if command.reads is Reads.UNITTEST else done.stdout
     try:
-        return read_cases(command.reads, content, f"{done.stdout}\n{done.stderr}"), ""
+        return read_tests(command.reads, contents, printed, (str(checkout), WORKSPACE), command.directory), ""
     except UnreadableReport as error:
         return None, f"the tests were not counted: {error}"
 
 
-def _judged(command: TestCommand, cases: Cases | None, done: Completed, record: CommandRecord, remark: str) -> TestRun:
-    code = done.exit_code
-    failed = sorted(name for name, outcome in (cases or {}).items() if outcome is CaseOutcome.FAILED)
-    if code == TIMED_OUT or (code == NOT_FOUND and not cases):
-        verdict, why = RunVerdict.BROKEN, _last_line(done)
-    elif _nothing_ran(command, cases, done):
-        verdict, why = RunVerdict.NO_TESTS, "no tests were found"
-    elif failed:
-        verdict, why = RunVerdict.FAILED, f"{len(failed)} of {len(cases or {})} failed: {', '.join(failed[:10])}"
-    elif code != 0:
-        verdict, why = RunVerdict.FAILED, f"exit code {code}: {_last_line(done)}"
-    else:
-        verdict, why = RunVerdict.PASSED, ""
-    return TestRun(verdict=verdict, why=why, cases=cases, record=record, remark=remark, seconds=done.seconds)
+def _not_run(command: TestCommand, where: str, why: str) -> TestRun:
+    nothing = hashlib.sha256(b"").hexdigest()
+    record = CommandRecord(argv=_shown(command), where=where, exit_code=1, seconds=0, output_sha256=nothing)
+    return TestRun(verdict=RunVerdict.BROKEN, why=why, record=record, remark=why)
 
 
-def _nothing_ran(command: TestCommand, cases: Cases | None, done: Completed) -> bool:
-    if cases is not None:
-        return not cases and done.exit_code in {0, _PYTEST_NO_TESTS}
-    output = f"{done.stdout}\n{done.stderr}"
-    if command.runner in {"pytest", "unittest"} and done.exit_code == _PYTEST_NO_TESTS:
-        return True
-    return re.search(r"^(Ran 0 tests in|no tests ran|No tests found)", output, re.MULTILINE) is not None
+def _shown(command: TestCommand) -> tuple[str, ...]:
+    """What was run, without the words that only name the report."""
+    words = (" ".join(word for word in argument.split(" ") if REPORT not in word) for argument in command.argv)
+    return tuple(shown for shown, argument in zip(words, command.argv, strict=True) if shown or not argument)
 
 
 def _last_line(done: Completed) -> str:

@@ -1,6 +1,6 @@
 """Evidence in words, for people: in approval requests, pull requests and reports."""
 
-from agentvine.domain.evidence import CheckOutcome, Evidence, Finding, RefusedCall, TestSummary
+from agentvine.domain.evidence import ApprovedCall, CheckOutcome, Evidence, Finding, RefusedCall, TestSummary
 from agentvine.kit.logs import redact
 
 _SIGN = {
@@ -32,6 +32,8 @@ def evidence_in_words(evidence: Evidence) -> str:
         lines += ["", f"Tests before: {_counts(evidence.tests_before)}. After: {_counts(evidence.tests_after)}."]
     if evidence.refused_calls:
         lines += ["", "Refused to the agent: " + "; ".join(map(_refused, evidence.refused_calls[:_MOST_REFUSED])) + "."]
+    if evidence.approved_calls:
+        lines += ["", "Approved: " + "; ".join(map(_approved, evidence.approved_calls[:_MOST_REFUSED])) + "."]
     if evidence.not_checked:
         lines += ["", "Not checked: " + "; ".join(evidence.not_checked) + "."]
     lines += ["", f"Repairs: {evidence.repairs}. Cost: ${evidence.usage.cost_usd:.2f}. Sandbox: {evidence.sandbox}."]
@@ -61,6 +63,11 @@ def _refused(call: RefusedCall) -> str:
     times = f", {call.count} times" if call.count > 1 else ""
     subject = f" `{call.subject.replace('`', chr(39))}`" if call.subject else ""
     return f"{call.tool}{subject} ({call.rule}{times})"
+
+
+def _approved(call: ApprovedCall) -> str:
+    changed = ", with another input" if call.changed else ""
+    return f"{' '.join(call.asked.split())[:300].replace('`', chr(39))} ({call.rule}, by {call.made_by}{changed})"
 
 
 def _counts(summary: TestSummary | None) -> str:

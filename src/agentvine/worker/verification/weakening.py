@@ -1,0 +1,211 @@
+"""Whether a change makes tests state less, or changes who judges them. Texts in, sentences out; nothing is run.
+
+It is a net with known holes, not a proof: what a test is worth is shown by running it, here is found what a run cannot
+show. Python is read as a syntax tree, other languages by their usual words. What cannot be read is passed over, because
+a file that no parser reads does not run either.
+"""
+
+import configparser
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from agentvine.worker.files import FileKind, kind_of
+from agentvine.worker.verification import weakening_python
+
+LARGEST = 1024 * 1024
+"""Bytes of a file that is looked at."""
+_PLACES = frozenset({"testpaths", "python_files", "python_classes", "python_functions", "norecursedirs", "addopts"})
+_RUNNER_FILES = frozenset({"makefile", "package.json", "tox.ini", "noxfile.py", "justfile", "taskfile.yml"})
+_SETTINGS = frozenset({"pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml"})
+_CONFIGURATIONS = re.compile(
+    r"^(jest|vitest|karma|playwright|cypress)\.config\.\w+$|^\.mocharc(\.\w+)?$|^\.coveragerc$"
+)
+_HUSHED = re.compile(
+    r"\|\|\s*(true|:|exit\s+0)\b|[;&]\s*(true|exit\s+0)\s*[\"']?,?\s*$|^\s*exit\s+0\s*$|\bset\s+\+e\b|--passWithNoTests"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Weakening:
+    """One thing found. `line` 0: the file as a whole."""
+
+    path: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.what}" if self.line else f"{self.path}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How a language's tests say that they are left out, and that they claim something."""
+
+    skips: re.Pattern[str]
+    claims: re.Pattern[str]
+    comments: re.Pattern[str]
+
+
+_SLASHES = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_SCRIPT = _Words(
+    re.compile(
+        r"\b(?:it|test|describe|suite|context)\s*\.\s*(?:skip|todo|failing|fails|only)\b|\bx(?:it|describe|test)\s*\(|\bf(?:it|describe)\s*\(|\bthis\.skip\(|\bskip:\s*true"
+    ),
+    re.compile(r"\bexpect\s*[.(]|\bassert\b|\.should\b|\bt\.(?:is|deepEqual|throws|true|false|ok|equal)\s*\("),
+    _SLASHES,
+)
+_LANGUAGES: Mapping[str, _Words] = {
+    **dict.fromkeys((".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts"), _SCRIPT),
+    ".go": _Words(
+        re.compile(r"\b[tb]\.Skip(?:f|Now)?\(|//\s*\+build\s+ignore|//go:build\s+ignore"),
+        re.compile(r"\b[tb]\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow)\b|\b(?:assert|require|is|cmp)\.\w+\("),
+        _SLASHES,
+    ),
+    ".rs": _Words(
+        re.compile(r"#\[\s*ignore|#\[\s*should_panic|#\[\s*cfg\s*\(\s*(?:any\(\)|FALSE)"),
+        re.compile(r"\b(?:debug_)?assert(?:_eq|_ne|_matches)?!|\bpanic!|\bprop_assert\w*!|\.unwrap\(|\.expect\("),
+        _SLASHES,
+    ),
+    **dict.fromkeys(
+        (".java", ".kt", ".scala"),
+        _Words(
+            re.compile(r"@(?:Disabled|Ignore|Ignored)\b|\bassume(?:True|False|That)\s*\("),
+            re.compile(r"\bassert\w*\s*[({]|\bverify\s*\(|\bfail\s*\(|\bexpect\w*\s*[.(]|\bshould\w*\b"),
+            _SLASHES,
+        ),
+    ),
+    ".rb": _Words(
+        re.compile(r"^\s*(?:xit|xdescribe|xcontext|pending|skip|fit|fdescribe|fcontext)\b", re.MULTILINE),
+        re.compile(r"\bexpect\s*[({]|\bassert\w*\b|\.should\b"),
+        re.compile(r"^\s*#[^\n]*", re.MULTILINE),
+    ),
+}
+
+
+def is_looked_at(path: str) -> bool:
+    """Whether `weakenings` has anything to say of a file at `path`."""
+    name = PurePosixPath(path).name.lower()
+    return kind_of(path) is FileKind.TEST or _is_runner(name) or name in _SETTINGS or bool(_CONFIGURATIONS.match(name))
+
+
+def weakenings(path: str, before: str | None, after: str | None) -> tuple[Weakening, ...]:
+    """What was weakened in one file, whose text was `before` and is `after` (None: there is none). Never raises."""
+    if after is None:
+        return ()  # that its tests are gone is seen where tests are run
+    found: list[Weakening] = []
+    name = PurePosixPath(path).name.lower()
+    looks: list[Callable[[str | None, str], Iterator[tuple[int, str]]]] = []
+    if kind_of(path) is FileKind.TEST:
+        looks.append(_python if path.endswith(".py") else _of_language(PurePosixPath(path).suffix.lower()))
+    if name in _SETTINGS:
+        looks.append(_toml_settings if name.endswith(".toml") else _ini_settings)
+    if _is_runner(name):
+        looks.append(_hushed)
+    if name == "package.json":
+        looks.append(_scripts)
+    if _CONFIGURATIONS.match(name) and before is not None and before != after:
+        found.append(Weakening(path, 0, "it steers which tests are run and how: leave it as it was"))
+    for look in looks:
+        found += [Weakening(path, line, what) for line, what in look(before, after)]
+    return tuple(found)
+
+
+def _is_runner(name: str) -> bool:
+    return name in _RUNNER_FILES or name.endswith((".sh", ".mk", ".bash"))
+
+
+def _python(before: str | None, after: str) -> Iterator[tuple[int, str]]:
+    try:
+        findings = list(weakening_python.compared(before, after))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    yield from ((finding.line, finding.what) for finding in findings)
+
+
+def _of_language(suffix: str) -> Callable[[str | None, str], Iterator[tuple[int, str]]]:
+    words = _LANGUAGES.get(suffix)
+
+    def look(before: str | None, after: str) -> Iterator[tuple[int, str]]:
+        if words is None:
+            return
+        old, new = (words.comments.sub(_blank, text) for text in (before or "", after))
+        skips = list(words.skips.finditer(new))
+        if len(skips) > len(words.skips.findall(old)):
+            line = new.count("\n", 0, skips[-1].start()) + 1
+            yield line, f"`{skips[-1].group().strip()}` leaves tests out, or others than it"
+        had, has = len(words.claims.findall(old)), len(words.claims.findall(new))
+        if before is not None and has < had:
+            yield 0, f"it asserts less than before: {has} of {had} claims are left"
+
+    return look
+
+
+def _blank(found: re.Match[str]) -> str:
+    """A comment without its words, so that lines keep their numbers."""
+    return "\n" * found.group().count("\n")
+
+
+def _hushed(before: str | None, after: str) -> Iterator[tuple[int, str]]:
+    """Lines that make a failure look like success."""
+    known = {line.strip() for line in (before or "").splitlines()}
+    for number, line in enumerate(after.splitlines(), 1):
+        if _HUSHED.search(line) and line.strip() not in known:
+            yield number, f"`{line.strip()[:100]}` makes a failure look like success"
+
+
+def _scripts(before: str | None, after: str) -> Iterator[tuple[int, str]]:
+    """Scripts of package.json that run tests."""
+    try:
+        old, new = (_test_scripts(json.loads(text)) for text in (before or "{}", after))
+    except (ValueError, RecursionError):
+        return
+    for name in old:
+        if new.get(name) != old[name]:
+            yield 0, f"the script {name!r} runs tests: leave it as it was ({old[name]!r})"
+
+
+def _test_scripts(package: object) -> dict[str, object]:
+    scripts = package.get("scripts") if isinstance(package, dict) else None
+    return {name: one for name, one in scripts.items() if "test" in name} if isinstance(scripts, dict) else {}
+
+
+def _ini_settings(before: str | None, after: str) -> Iterator[tuple[int, str]]:
+    try:
+        old, new = (_ini(text) for text in (before or "", after))
+    except configparser.Error:
+        return
+    yield from _settings(before, old, new)
+
+
+def _toml_settings(before: str | None, after: str) -> Iterator[tuple[int, str]]:
+    try:
+        old, new = (_toml(text) for text in (before or "", after))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return
+    yield from _settings(before, old, new)
+
+
+def _settings(before: str | None, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Settings of pytest that say which tests there are."""
+    for name in sorted(_PLACES & (old.keys() | new.keys())):
+        if old.get(name) != new.get(name):
+            was = f"leave it at {old[name][:100]!r}" if name in old else "leave it out"
+            yield 0, f"pytest's `{name}` steers which tests are run and how: {was}"
+
+
+def _ini(text: str) -> dict[str, str]:
+    parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+    parser.read_string(text)
+    sections = [section for section in ("pytest", "tool:pytest") if parser.has_section(section)]
+    return {name: str(value) for section in sections for name, value in parser.items(section)}
+
+
+def _toml(text: str) -> dict[str, str]:
+    table: object = tomllib.loads(text)
+    for step in ("tool", "pytest", "ini_options"):
+        table = table.get(step, {}) if isinstance(table, dict) else {}
+    return {name: str(value) for name, value in table.items()} if isinstance(table, dict) else {}
