@@ -9,7 +9,7 @@ import typer
 
 from agentvine.cli.command import epilog
 from agentvine.cli.flags import Flag, flagged
-from agentvine.cli.main import START, app, group
+from agentvine.cli.main import FLEET, START, app, group
 from agentvine.cli.text import clean
 from agentvine.domain.worker_types import TaskType
 
@@ -125,7 +125,7 @@ class _Announcement:
             print(f"other commands will not find this server: {path} cannot be written: {error}", file=sys.stderr)
         else:
             self.take_back = lambda: remove_context(context, path)
-        print(f"AgentVine is up at {running.url} with {len(running.workers)} workers; its data is in {running.data}.")
+        print(f"AgentVine is up at {running.url}; its data is in {running.data}; {len(running.workers)} workers start.")
         print("`agentvine submit --help` shows how to give it work, `agentvine tasks` what it does.", flush=True)
 
 
@@ -281,6 +281,24 @@ def doctor(
     raise typer.Exit(1 if any(each.verdict is Verdict.MISSING for each in found) else 0)
 
 
+_notify = group("notify", ("agentvine notify test",), "Telling people what waits: try the channels.")
+
+
+@_notify.command("test", epilog=epilog(("agentvine notify test", "agentvine notify test --json")))
+def notify_test(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False) -> None:
+    """Send one notice to each channel that the server's variables name; no server is needed.
+
+    Exit code: 0 if all have taken it, 1 if one has not.
+    """
+    from agentvine.cli.settings import environment
+    from agentvine.server.notify_trial import try_all
+
+    raise typer.Exit(_configured(lambda: _run(try_all(environment(), as_json=as_json))))
+
+
+app.add_typer(_notify, rich_help_panel=FLEET)
+
+
 def workers_wanted(text: str) -> dict[TaskType, int]:
     """How many workers of each type `feature=1,bugfix=2` asks for. Raises a usage error that says what is wrong."""
     wanted: dict[TaskType, int] = {}
@@ -325,9 +343,21 @@ def _started() -> dict[str, str]:
 
     around = environment()
     configure_logs(json=not sys.stderr.isatty())
+    _arm(around)
     if (parent := around.get(_PARENT, "")).isdecimal():
         tie_to_parent(int(parent))
     return around
+
+
+def _arm(around: Mapping[str, str]) -> None:
+    """Arm the failpoints of a test. Raises ConfigurationError if there is one that does not exist."""
+    from agentvine.kit import failpoints
+    from agentvine.kit.configuration import ConfigurationError
+
+    try:
+        failpoints.arm(around.get(failpoints.VARIABLE, ""))
+    except ValueError as error:
+        raise ConfigurationError(*str(error).splitlines()) from None
 
 
 def _configured(act: Callable[[], _T]) -> _T:

@@ -29,7 +29,7 @@ from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.process import Running, spawn
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.supervision import Kept
-from agentvine.wire.messages import NewKey
+from agentvine.wire.administration import NewKey
 
 DEFAULT_PORT = 8420
 _LONGEST_START = 30.0

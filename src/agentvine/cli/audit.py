@@ -10,7 +10,7 @@ from agentvine.cli.command import REFUSED, Json, command
 
 if TYPE_CHECKING:
     from agentvine.domain.audit import AuditEntry
-    from agentvine.wire.messages import AuditCheck
+    from agentvine.wire.administration import AuditCheck
 
 _PAGE = 200
 _UNTOLD = frozenset({"request_id", "sha256"})

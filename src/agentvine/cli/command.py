@@ -42,6 +42,20 @@ class Command:
         """Make it a command of `app`, listed under `panel` in its help."""
         app.command(self.name, epilog=epilog(self.examples), rich_help_panel=panel)(self.run)
 
+    def lead(self, app: typer.Typer) -> None:
+        """Make it what the group `app` does without a subcommand; the group has been told that it runs alone."""
+
+        def run(context: typer.Context, **options: object) -> None:
+            if context.invoked_subcommand is None:
+                self.run(**options)
+
+        context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        parameters = [context, *inspect.signature(self.run).parameters.values()]
+        run.__doc__ = self.run.__doc__
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
+        app.callback()(run)
+
 
 def epilog(examples: tuple[str, ...]) -> str:
     """The examples as a help page shows them; `\\b` keeps each on its own line (Click, "Preventing Rewrapping")."""

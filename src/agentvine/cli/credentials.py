@@ -68,13 +68,21 @@ def _add(
         _give_up("; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors(include_input=False)))
     except ValueError as error:
         _give_up(str(error))
+    for path in filter(None, (ssh_key, known_hosts)):
+        _must_be_a_file(path)
     safe.change(lambda book: book.having(credential))
     _tell(f"stored for {normal} in {safe.file}", {"stored": normal, "file": str(safe.file)}, as_json)
 
 
 def _list(file: Stored = None, key_file: KeyFile = None, as_json: Json = False) -> None:
     """List what is stored, without the secrets."""
-    stored = _Safe(file, key_file).book().credentials
+    safe = _Safe(file, key_file)
+    stored = safe.book().credentials
+    if not stored:
+        print(
+            f"nothing is stored in {safe.file}" + ("" if safe.file.exists() else ": there is no such file"),
+            file=sys.stderr,
+        )
     lines = [f"{one.pattern}  " + (f"key {one.ssh_key}" if one.ssh_key else f"user {one.username}") for one in stored]
     shown = [one.model_dump(mode="json", exclude={"secret"}, exclude_none=True) for one in stored]
     _tell("\n".join(lines), shown, as_json)
@@ -94,6 +102,11 @@ def _remove(pattern: Pattern, file: Stored = None, key_file: KeyFile = None, as_
     except KeyError:
         _give_up(f"nothing is stored for {normal}; `agentvine credentials list` shows what is")
     _tell(f"removed the credential for {normal}", {"removed": normal, "file": str(safe.file)}, as_json)
+
+
+def _must_be_a_file(path: Path) -> None:
+    if not path.is_file():
+        _give_up(f"{path} is no file; git would fail at the first fetch")
 
 
 def _tell(text: str, data: object, as_json: bool) -> None:

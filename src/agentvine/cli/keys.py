@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agentvine.domain.key import Key
-    from agentvine.wire.messages import NewKey
+    from agentvine.wire.administration import NewKey
 
 _LONGEST_OVERLAP = 31_536_000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -76,7 +76,7 @@ def _asked(name: str, scope: dict[str, object], expires: float | None) -> "NewKe
     from pydantic import ValidationError
 
     from agentvine.cli.failures import invalid
-    from agentvine.wire.messages import NewKey
+    from agentvine.wire.administration import NewKey
 
     try:
         return NewKey.model_validate({"name": name, "scope": scope, "expires_in_seconds": expires})
@@ -165,7 +165,7 @@ async def rotate(
     The old one works until the overlap is over. A secret that an earlier rotation has left ends now.
     """
     from agentvine.cli.names import key_id
-    from agentvine.wire.messages import Rotation
+    from agentvine.wire.administration import Rotation
 
     most = seconds(overlap, "--overlap")
     if most > _LONGEST_OVERLAP:

@@ -57,6 +57,8 @@ class Reader:
             await self._read_new(detail, set())
             if not detail.executions:
                 self._note(f"{detail.task.status.value}: nobody has worked on it yet")
+            elif any(each.status.value == "open" for each in detail.requests):
+                self._standing(detail)
             return
         async with following(self._call.desk, [task_id]) as changes:
             shown: set[str] = set()
@@ -67,7 +69,7 @@ class Reader:
                     continue
                 word = detail.task.status.value
                 if word != told:
-                    self._note(_standing(detail))
+                    self._standing(detail)
                     told = word
                 if word in {"completed", "failed", "cancelled"}:
                     return
@@ -128,6 +130,20 @@ class Reader:
         for shown in lines(entry):
             self._call.screen.show(shown)
 
+    def _standing(self, detail: "TaskDetail") -> None:
+        """How it stands, and what is asked."""
+        from agentvine.cli.asked import how_to_answer, options
+        from agentvine.cli.text import short_id, shortened
+
+        self._note(_standing(detail))
+        if self._as_json:
+            return
+        for request in detail.requests:
+            if request.status.value == "open":
+                self._call.screen.say(("? ", "yellow"), shortened(request.message, 300))
+                options(self._call.screen, request)
+                self._note(f"→ {how_to_answer(request, short_id(request.id))}")
+
     def _note(self, words: str) -> None:
         if not self._as_json:
             self._call.screen.say((words, "dim"))
@@ -141,8 +157,6 @@ def _standing(detail: "TaskDetail") -> str:
     failure = detail.order.failure
     if detail.task.status.value == "failed" and failure is not None:
         return f"failed: {failure.reason.value}: {failure.detail}"
-    if detail.task.status.value == "waiting":
-        return f"{words}; `agentvine inbox` shows the question"
     return words
 
 

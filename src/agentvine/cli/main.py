@@ -8,7 +8,23 @@ import typer
 from typer.core import TyperGroup
 
 from agentvine import __version__
-from agentvine.cli import audit, credentials, events, inbox, keys, logs, policy, queue, submit, tasks, wait, workers
+from agentvine.cli import (
+    audit,
+    comment,
+    credentials,
+    events,
+    evidence,
+    inbox,
+    keys,
+    logs,
+    policy,
+    precedents,
+    queue,
+    submit,
+    tasks,
+    wait,
+    workers,
+)
 from agentvine.cli.command import epilog
 
 TASKS, PEOPLE, FLEET, START = "Tasks", "What workers ask", "The fleet", "To start something"
@@ -30,17 +46,19 @@ _COMMANDS = {
         logs.logs,
         wait.wait,
         tasks.diff,
-        tasks.evidence,
+        evidence.verify,
         tasks.cancel,
         tasks.retry,
     ),
-    PEOPLE: (inbox.inbox, inbox.approve, inbox.deny, inbox.answer),
+    PEOPLE: (inbox.approve, inbox.deny, inbox.answer, comment.comment),
     FLEET: (workers.workers, workers.drain, queue.queue, events.events),
 }
 _CREDENTIAL_COMMANDS = (credentials.add, credentials.list_credentials, credentials.remove)
 _KEY_COMMANDS = (keys.create, keys.list_keys, keys.rotate, keys.revoke)
 _AUDIT_COMMANDS = (audit.list_audit, audit.verify)
+_EVIDENCE_COMMANDS = (evidence.show, evidence.save, evidence.key, evidence.schema)
 _POLICY_COMMANDS = (policy.check, policy.test)
+_PRECEDENT_COMMANDS = (precedents.list_precedents, precedents.show, precedents.forget)
 
 
 class _Formatter(Protocol):
@@ -111,6 +129,10 @@ def _assembled() -> typer.Typer:
     for panel, commands in _COMMANDS.items():
         for command in commands:
             command.add_to(main, panel)
+    inbox_app = group("inbox", inbox.inbox.examples, inbox.ABOUT, runs_alone=True)
+    inbox.inbox.lead(inbox_app)
+    inbox.show.add_to(inbox_app)
+    main.add_typer(inbox_app, rich_help_panel=PEOPLE)
     key_app = group("keys", keys.list_keys.examples, "API keys: make, list, rotate and revoke them.")
     for command in _KEY_COMMANDS:
         command.add_to(key_app)
@@ -119,10 +141,19 @@ def _assembled() -> typer.Typer:
     for command in _AUDIT_COMMANDS:
         command.add_to(audit_app)
     main.add_typer(audit_app, rich_help_panel=FLEET)
+    evidence_app = group("evidence", evidence.show.examples, "How results were proven: shown, and as signed files.")
+    for command in _EVIDENCE_COMMANDS:
+        command.add_to(evidence_app)
+    main.add_typer(evidence_app, rich_help_panel=TASKS)
     policy_app = group("policy", policy.check.examples, "The rules that settle what workers ask: check them, try them.")
     for command in _POLICY_COMMANDS:
         command.add_to(policy_app)
     main.add_typer(policy_app, rich_help_panel=PEOPLE)
+    examples = precedents.list_precedents.examples
+    precedent_app = group("precedents", examples, "Answers that settle the like: list them, forget them.")
+    for command in _PRECEDENT_COMMANDS:
+        command.add_to(precedent_app)
+    main.add_typer(precedent_app, rich_help_panel=PEOPLE)
     examples = credentials.add.examples
     credential_app = group("credentials", examples, "Git credentials of this host's workers: stored encrypted.")
     for command in _CREDENTIAL_COMMANDS:

@@ -94,6 +94,7 @@ async def key_id(desk: "FrontDesk", typed: str) -> str:
 
 async def request(desk: "FrontDesk", typed: str, kind: str) -> "WorkerRequest":
     """The request that `typed` means: its id or a part of it, or the task whose one open request of this kind it is.
+    A task that has none open means the last one that nobody answered in time: that can be answered late.
 
     Raises as `task_id` does, and `NotFound` if the task has no such request open.
     """
@@ -109,6 +110,9 @@ async def _of_task(desk: "FrontDesk", typed: str, kind: str) -> list["WorkerRequ
     task = await task_id(desk, typed)
     detail = await desk.task(task)
     waiting = [each for each in detail.requests if each.status.value == "open"]
+    late = [each for each in detail.requests if each.status.value == "expired" and each.response is None]
+    if not waiting and late and kind:
+        return late[-1:]
     if not waiting:
         raise NotFound(
             f"task {task} is {detail.task.status.value} and asks nothing; `agentvine inbox` lists what is asked",

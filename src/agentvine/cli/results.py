@@ -13,7 +13,7 @@ from agentvine.domain.evidence import Evidence, TestSummary
 from agentvine.wire.front_desk import FrontDesk
 
 _Result = TypeVar("_Result")
-_DIFF_STYLES = (
+DIFF_STYLES = (
     ("+++ ", "bold"),
     ("--- ", "bold"),
     ("diff ", "bold"),
@@ -44,7 +44,7 @@ def print_diff(screen: Screen, diff: str) -> None:
         return
     for row in diff.removesuffix("\n").split("\n"):
         screen.show(
-            block(row.expandtabs(8), next((style for start, style in _DIFF_STYLES if row.startswith(start)), ""))
+            block(row.expandtabs(8), next((style for start, style in DIFF_STYLES if row.startswith(start)), ""))
         )
 
 
@@ -68,6 +68,9 @@ def print_evidence(screen: Screen, evidence: Evidence) -> None:
     for call in evidence.refused_calls:
         what = f"{call.tool} {call.subject}".rstrip()
         screen.say(("refused       ", "yellow"), f"{what}  by {call.rule}, {several(call.count, 'time')}")
+    for agreed in evidence.approved_calls:
+        changed = ", with another input" if agreed.changed else ""
+        screen.say(("approved      ", "yellow"), f"{agreed.asked}  ({agreed.rule}) by {agreed.made_by}{changed}")
     for gap in evidence.not_checked:
         screen.say(("not checked   ", "yellow"), gap)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from agentvine.cli.asked import how_to_answer, if_nobody, options
 from agentvine.cli.render import Column, Screen, block, status
 from agentvine.cli.text import ago, duration, lasted, money, several, short_id, until
 from agentvine.domain.execution import Delivery, Execution
@@ -108,8 +109,11 @@ def _request(screen: Screen, request: WorkerRequest, now: datetime) -> None:
         f"  {request.id}  {ago(request.created_at, now)}",
     )
     screen.show(block(request.message, indent=2))
-    if request.context and word == "open":
-        screen.show(block(request.context, "dim", indent=2))
+    if word == "open":
+        if request.context:
+            screen.show(block(request.context, "dim", indent=2))
+        options(screen, request)
+        screen.say((f"  {if_nobody(request, now)}", "dim"))
     if request.response is not None:
         screen.say(("  \u21b3 ", "dim"), f"{request.response.verdict} by {request.response.made_by}")
         if request.response.message:
@@ -120,16 +124,14 @@ def _next_steps(detail: TaskDetail) -> Iterator[str]:
     short = short_id(detail.task.id)
     waiting = [each for each in detail.requests if each.status.value == "open"]
     for request in waiting:
-        if request.kind.value == "approval":
-            yield f"agentvine diff {short}; agentvine approve {short}, or agentvine deny {short} --because TEXT"
-        else:
-            yield f"agentvine answer {short} TEXT"
+        name = short if len(waiting) == 1 else short_id(request.id)
+        yield f"agentvine inbox show {name}; {how_to_answer(request, name)}"
     if detail.order.status is OrderStatus.RUNNING:
         yield f"agentvine logs -f {short}"
     elif detail.order.status is OrderStatus.FAILED:
         yield f"agentvine logs {short}; agentvine retry {short}"
     elif detail.order.status is OrderStatus.COMPLETED:
-        yield f"agentvine diff {short}; agentvine evidence {short}"
+        yield f"agentvine diff {short}; agentvine evidence show {short}"
 
 
 def totals(detail: TaskDetail, now: datetime) -> str:

@@ -124,6 +124,10 @@ async def submit(
     given = {name: value for name, value in fields.items() if value is not None and value != [] and value != {}}
     wishes = _wishes(file, given)
     tasks = await _accepted(call, wishes, idempotency_key)
+    if not as_json:
+        from agentvine.cli.workers import tell_who_is_missing
+
+        await tell_who_is_missing(call, {task.asked.type for task in tasks})
     if wait:
         await _wait(call, tasks, timeout, as_json, wishes.listed)
     else:

@@ -11,7 +11,7 @@ from agentvine.domain.worker_types import TaskType
 if TYPE_CHECKING:
     from agentvine.domain.task import Task
     from agentvine.domain.work_order import WorkOrder
-    from agentvine.wire.messages import TaskFilter
+    from agentvine.wire.messages import Retry, TaskDetail, TaskFilter
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many, the newest first.")]
 
@@ -65,7 +65,7 @@ def _filter(status: str | None, type: TaskType | None, repo: str | None) -> "Tas
 
 def _list(call: Call, found: list["Task"]) -> None:
     from agentvine.cli.render import Column, status
-    from agentvine.cli.text import ago, short_id
+    from agentvine.cli.text import ago, repository_name, short_id
 
     now = call.clock.now()
     columns = [
@@ -90,12 +90,6 @@ def _list(call: Call, found: list["Task"]) -> None:
     call.screen.table(columns, rows)
 
 
-def repository_name(url: str) -> str:
-    """The last two parts of a repository's address: enough to tell it from others in a list."""
-    parts = url.removesuffix("/").removesuffix(".git").replace(":", "/").split("/")
-    return "/".join(part for part in parts[-2:] if part) or url
-
-
 @command("show", "agentvine show 7k3m9x2p", "agentvine show tsk_01k9zq4r8w6x5v3n2m1b0c9d8f --json")
 async def show(call: Call, task: TaskArgument, as_json: Json = False) -> None:
     """Show a task and what became of it."""
@@ -107,6 +101,21 @@ async def show(call: Call, task: TaskArgument, as_json: Json = False) -> None:
         call.screen.json(detail)
     else:
         draw(call.screen, detail, call.clock.now())
+        await _tell_of_the_sandbox(call, detail)
+
+
+async def _tell_of_the_sandbox(call: Call, detail: "TaskDetail") -> None:
+    """Say so if the agent was confined by nothing."""
+    from agentvine.domain.errors import NotFound
+
+    for execution in reversed(detail.executions):
+        try:
+            found = await call.desk.evidence(execution.id)
+        except NotFound:
+            continue
+        if found.sandbox == "none":
+            call.screen.note(("without a sandbox: the agent could do on that host what its worker can", "yellow"))
+        return
 
 
 @command("cancel", "agentvine cancel 7k3m9x2p", "agentvine cancel tsk_01k9zq4r8w6x5v3n2m1b0c9d8f --json")
@@ -118,13 +127,44 @@ async def cancel(call: Call, task: TaskArgument, as_json: Json = False) -> None:
     _changed(call, order, as_json, "cancelled")
 
 
-@command("retry", "agentvine retry 7k3m9x2p", "agentvine retry tsk_01k9zq4r8w6x5v3n2m1b0c9d8f --json")
-async def retry(call: Call, task: TaskArgument, as_json: Json = False) -> None:
-    """Reopen a failed task, with all attempts anew."""
+@command(
+    "retry",
+    "agentvine retry 7k3m9x2p",
+    "agentvine retry 7k3m9x2p --comment 'Also for refunds'",
+    "agentvine retry tsk_01k9zq4r8w6x5v3n2m1b0c9d8f --json",
+)
+async def retry(
+    call: Call,
+    task: TaskArgument,
+    comment: Annotated[
+        str | None,
+        typer.Option("--comment", metavar="TEXT|-", help="What is to be different; '-' reads it from input."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Reopen a failed task, with all attempts anew.
+
+    With a comment Claude goes on with its conversation and hears that first. A completed task stays as it is; with a
+    comment a new one follows it, on the branch that it delivered.
+    """
     from agentvine.cli.names import task_id
 
-    order = await call.desk.retry(await task_id(call.desk, task))
-    _changed(call, order, as_json, "queued again")
+    found = await task_id(call.desk, task)
+    order = await call.desk.retry(found, _retry(comment))
+    _changed(call, order, as_json, "queued again" if order.task_id == found else f"follows {found}")
+
+
+def _retry(comment: str | None) -> "Retry | None":
+    from pydantic import ValidationError
+
+    from agentvine.cli.comment import words
+    from agentvine.cli.failures import invalid
+    from agentvine.wire.messages import Retry
+
+    try:
+        return None if comment is None else Retry(comment=words(comment))
+    except ValidationError as error:
+        raise invalid(error, "this comment cannot be sent") from error
 
 
 def _changed(call: Call, order: "WorkOrder", as_json: bool, what: str) -> None:
@@ -138,23 +178,18 @@ def _changed(call: Call, order: "WorkOrder", as_json: bool, what: str) -> None:
 async def diff(call: Call, task: TaskArgument) -> None:
     """Print a task's result as a unified diff.
 
-    On a terminal it is coloured and cleaned; into a file or a pipe it goes as it is.
+    On a terminal it is coloured and cleaned; into a file or a pipe it goes as it is. While there is no result: what had
+    been changed when something was asked last.
     """
     from agentvine.cli.results import latest, print_diff
+    from agentvine.domain.errors import NotFound
 
-    print_diff(call.screen, await latest(call.desk, task, "diff", call.desk.diff))
-
-
-@command("evidence", "agentvine evidence 7k3m9x2p", "agentvine evidence 7k3m9x2p --json")
-async def evidence(call: Call, task: TaskArgument, as_json: Json = False) -> None:
-    """Show how a result was proven.
-
-    That is what the worker itself found out, where the agent could not reach: checks, commands, tests before and after.
-    """
-    from agentvine.cli.results import latest, print_evidence
-
-    found = await latest(call.desk, task, "evidence", call.desk.evidence)
-    if as_json:
-        call.screen.json(found)
-    else:
-        print_evidence(call.screen, found)
+    try:
+        found = await latest(call.desk, task, "diff", call.desk.diff)
+    except NotFound as none_yet:
+        try:
+            found = await latest(call.desk, task, "diff", lambda execution: call.desk.diff(execution, draft=True))
+        except NotFound:
+            raise none_yet from None
+        call.screen.note(("this is no result: what was changed so far, when something was asked last", "yellow"))
+    print_diff(call.screen, found)

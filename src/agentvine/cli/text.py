@@ -103,3 +103,9 @@ def count(number: int) -> str:
 def several(number: int, noun: str) -> str:
     """`1 task`, `3 tasks`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def repository_name(url: str) -> str:
+    """The last two parts of a repository's address: enough to tell it from others in a list."""
+    parts = url.removesuffix("/").removesuffix(".git").replace(":", "/").split("/")
+    return "/".join(part for part in parts[-2:] if part) or url

@@ -40,8 +40,12 @@ async def wait(call: Call, tasks: Tasks, timeout: Timeout = None, as_json: Json 
     for a person. Of several tasks the worst counts, in the order 1, 2, 4, 3, 0.
     """
     from agentvine.cli.names import task_id
+    from agentvine.cli.workers import tell_who_is_missing
 
     ids = list(dict.fromkeys([await task_id(call.desk, typed) for typed in tasks]))
+    if not as_json:
+        first = [(await call.desk.task(each)).task for each in ids]
+        await tell_who_is_missing(call, {task.asked.type for task in first if task.status.value == "pending"})
     details = await watch(call, ids, timeout)
     if as_json:
         call.screen.json(details)
@@ -90,9 +94,10 @@ async def _look(call: Call, ids: "Collection[str]", details: "dict[str, TaskDeta
 
 def report(call: Call, details: "list[TaskDetail]") -> None:
     """One line for each task: how it ended, what it took, where the result is."""
+    from agentvine.cli.asked import how_to_answer, options
     from agentvine.cli.render import block, status
     from agentvine.cli.sheet import delivered, totals
-    from agentvine.cli.text import shortened
+    from agentvine.cli.text import short_id, shortened
 
     now = call.clock.now()
     for detail in details:
@@ -107,3 +112,5 @@ def report(call: Call, details: "list[TaskDetail]") -> None:
         for request in detail.requests:
             if request.status.value == "open":
                 call.screen.say(f"  {request.kind.value} {request.id}: ", shortened(request.message, 200))
+                options(call.screen, request)
+                call.screen.say(("  → ", "cyan"), (how_to_answer(request, short_id(request.id)), "dim"))

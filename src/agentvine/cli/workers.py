@@ -8,7 +8,10 @@ from agentvine.cli.call import Call
 from agentvine.cli.command import Json, command
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agentvine.domain.worker import Worker
+    from agentvine.domain.worker_types import WorkerType
 
 All = Annotated[bool, typer.Option("--all", help="Also those that are offline.")]
 WorkerArgument = Annotated[str, typer.Argument(metavar="WORKER", help="A worker's id or name, or enough of its id.")]
@@ -63,6 +66,13 @@ def _list(call: Call, found: "list[Worker]") -> None:
         for each in found
     ]
     call.screen.table(columns, rows)
+
+
+async def tell_who_is_missing(call: Call, types: "Collection[WorkerType]") -> None:
+    """Say so if there is no worker for some of these types: then nothing happens until there is one."""
+    there = {worker.worker_type for worker in await call.desk.workers() if worker.status.value != "offline"}
+    for kind in sorted(set(types) - there):
+        call.screen.note((f"no {kind.value} worker is there; `agentvine worker --type {kind.value} --help`", "yellow"))
 
 
 @command("drain", "agentvine drain wrk_bugfix-1", "agentvine drain wrk_bugfix-1 --json")
