@@ -6,12 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from agentvine.testing.databases import PostgresqlServer, SqliteFiles, postgresql_server
-
-
-@pytest.fixture(scope="session")
-def sqlite_files(tmp_path_factory: pytest.TempPathFactory) -> SqliteFiles:
-    return SqliteFiles(tmp_path_factory.mktemp("sqlite"))
+from agentvine.testing.databases import PostgresqlServer, postgresql_server, sqlite_database
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +18,9 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 
 @pytest.fixture
-def sqlite_url(sqlite_files: SqliteFiles, tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     """A fresh SQLite database with the schema."""
-    return sqlite_files.fresh_database(tmp_path)
+    return sqlite_database(tmp_path)
 
 
 @pytest.fixture

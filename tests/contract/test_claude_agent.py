@@ -183,7 +183,13 @@ async def test_the_gate_is_asked_and_its_reason_reaches_claude(tmp_path: Path) -
     told = Turn(text="I will not.", expect=("You cannot push: commit your work",))
     async with bench_with(tmp_path, push, told) as b:
         assignment = b.assignment()
-        result = await b.run(assignment, gate=TypeGate(assignment.profile, assignment.workspace))
+        judge = TypeGate(assignment.profile, assignment.workspace)
+
+        async def gate(call: base.ToolCall) -> Verdict:
+            found = judge.judge(call).objection
+            return Verdict(Decision.DENY, found.reason) if found else Verdict(Decision.ALLOW)
+
+        result = await b.run(assignment, gate=gate)
         assert result.failure is None
         assert result.final_text == "I will not."
 

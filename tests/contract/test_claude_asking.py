@@ -1,10 +1,14 @@
-"""Claude Code asks, is answered or stopped at that call, and goes on there, elsewhere."""
+"""Claude Code asks, is answered, told something, stopped at a call or broken off, and goes on there, elsewhere."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from agentvine.demo.script import ToolCall, Turn
+from agentvine.testing.eventually import eventually
 from agentvine.testing.launching import DirectLauncher
 from agentvine.worker.agent import base
 from agentvine.worker.agent.asking import ASK_TOOL, BUILT_IN
@@ -16,6 +20,7 @@ ASK = ToolCall(name=ASK_TOOL, input={"question": "Which colour?", "options": ["r
 BLUE = Verdict(Decision.ALLOW, answer="The controller answers: blue")
 PARK = Verdict(Decision.PARK, "Ask again, alone.")
 ALLOW = Verdict(Decision.ALLOW)
+DENY = Verdict(Decision.DENY, "Not that.")
 
 
 class Gate:
@@ -97,11 +102,15 @@ async def test_a_parked_command_runs_exactly_once_after_it_was_allowed(tmp_path:
         assert b.workspace("count").read_text() == "ran\n"
 
 
-async def test_an_approval_may_change_the_call(tmp_path: Path) -> None:
-    changed = Verdict(Decision.ALLOW, changed_input={"command": "echo changed > out"})
+async def test_an_approval_may_change_the_call_and_the_model_is_told(tmp_path: Path) -> None:
+    """The gate is asked once: what somebody agreed to does not come back to be asked about."""
+    changed = Verdict(Decision.ALLOW, "It became another one.", changed_input={"command": "echo changed > out"})
     async with bench_with(tmp_path, bash("echo original > out"), Turn(text="done")) as b:
-        assert (await b.run(gate=Gate(lambda _: changed))).failure is None
+        gate = Gate(lambda _: changed)
+        assert (await b.run(gate=gate)).failure is None
         assert b.workspace("out").read_text() == "changed\n"
+        assert len(gate.calls) == 1
+        assert b"It became another one." in b.model.model.requests[-1].raw
 
 
 async def test_a_question_beside_other_calls_is_not_parked_but_asked_again_alone(tmp_path: Path) -> None:
@@ -123,3 +132,54 @@ async def test_without_the_answer_the_tool_says_that_nobody_was_asked(tmp_path: 
     async with bench_with(tmp_path, *turns) as b:
         agent = ClaudeCode(DirectLauncher(bundled_cli()), max_retries=0)
         assert (await b.run(agent=agent, gate=Gate(lambda _: ALLOW))).final_text == "I decided."
+
+
+async def test_what_was_broken_off_in_the_middle_of_a_call_goes_on_with_a_word(tmp_path: Path) -> None:
+    """The CLI says of the call that its outcome is unknown, and adds no turn of its own."""
+    turns = (
+        bash("echo first > note"),
+        bash("touch here; tail -f /dev/null"),
+        Turn(text="I looked.", expect=("You were interrupted.",)),
+    )
+    async with bench_with(tmp_path, *turns) as b:
+        assignment = b.assignment()
+        running = asyncio.create_task(b.run(assignment))
+        await eventually(lambda: b.workspace("here").exists(), within=30)
+        running.cancel()
+        await asyncio.wait({running})
+        assert b.processes() == []
+        private = b.root / "private-2"
+        private.mkdir()
+        before = len(b.model.model.requests)
+        result = await b.run(replace(assignment, private=private, resumes=True, prompt="You were interrupted."))
+        assert result.failure is None, result
+        assert result.final_text == "I looked."
+        assert len(b.model.model.requests) == before + 1
+        assert b"its outcome is unknown" in b.model.model.requests[-1].raw
+
+
+class Said:
+    """`News` of one thing, which is said as soon as something may be."""
+
+    def __init__(self) -> None:
+        self.left = ["Mind the gap."]
+        self.answered = 0
+
+    def take(self) -> str:
+        return self.left.pop() if self.left else ""
+
+    def heard(self) -> None:
+        self.answered += not self.left
+
+
+@pytest.mark.parametrize("ends", ["well", "badly", "denied"])
+async def test_news_reach_the_model_with_its_next_request(tmp_path: Path, ends: str) -> None:
+    first = bash("exit 3" if ends == "badly" else "echo well")
+    said, gate = Said(), Gate(lambda _: DENY if ends == "denied" else ALLOW)
+    async with bench_with(tmp_path, first, Turn(text="I mind it.")) as b:
+        agent = ClaudeCode(DirectLauncher(bundled_cli()), max_retries=0)
+        result = await agent.run(b.assignment(), gate, b.transcript, lambda _: None, said)
+        assert result.failure is None, result
+        told = [b"Mind the gap." in request.raw for request in b.model.model.requests]
+        assert told == [False, True]
+        assert said.answered == 1

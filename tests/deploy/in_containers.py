@@ -160,7 +160,7 @@ def tool_results(transcript: str) -> list[str]:
 
 
 async def test_the_order_is_proven_and_delivered(town: Town) -> None:
-    evidence = json.loads(await town.admin("evidence", town.task, "--json"))
+    evidence = json.loads(await town.admin("evidence", "show", town.task, "--json"))
     text = json.dumps(evidence)
     assert "bubblewrap" in text, text[:2000]
     sha = await town.docker("exec", "remote", "git", "-C", "/outside/purse.git", "log", "-1", "--format=%B", "main")

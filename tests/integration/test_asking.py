@@ -73,6 +73,8 @@ async def test_an_order_waits_without_a_slot_and_another_worker_goes_on_at_that_
         assert isinstance(conclusion, Parked), conclusion
         assert (await h.report(claimed, conclusion, progress)).status is OrderStatus.WAITING
         request = await the_question(h)
+        draft = await h.desk.diff(claimed.lease.execution_id, draft=True)
+        assert "+++ b/calc.py" in draft and "+once" in draft, "what is committed and what is not"
         before = len(h.model.model.requests)
         await h.desk.respond(request.id, ANSWER)
 

@@ -22,6 +22,7 @@ from agentvine.testing.clock import ManualClock
 from agentvine.testing.eventually import eventually
 from agentvine.testing.http import HttpSite, api, http_site, server_on
 from agentvine.testing.site import in_process_site
+from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 
 HERE, THERE = "https://git.example/a.git", "https://git.example/b.git"
@@ -171,7 +172,7 @@ async def test_whatever_is_changed_is_found(database_url: str, tmp_path: Path, w
             await desk.submit(a_task())
             await worker.complete(await worker.take())
         assert (await desk.verify_audit()).broken_at is None
-        await desk.create_key(m.NewKey(name="later", scope=Scope(role=Role.VIEWER)))
+        await desk.create_key(adm.NewKey(name="later", scope=Scope(role=Role.VIEWER)))
         assert (await desk.verify_audit()).broken_at is None
 
         def tamper(unit: Unit) -> None:

@@ -145,7 +145,7 @@ async def test_what_is_not_there_yet_is_said(town: Town) -> None:
     task = await town.submitted()
     assert "nobody has worked on it" in await town.ok("logs", task)
     assert "no diff yet" in await town.refused("diff", task)
-    assert "no evidence yet" in await town.refused("evidence", task)
+    assert "no evidence yet" in await town.refused("evidence", "show", task)
 
 
 async def test_a_result_can_be_looked_at_from_every_side(town: Town) -> None:
@@ -171,7 +171,7 @@ async def test_a_result_can_be_looked_at_from_every_side(town: Town) -> None:
     raw = [json.loads(line) for line in (await town.ok("logs", claimed.lease.execution_id, "--json")).splitlines()]
     assert raw == said
     assert await town.ok("diff", task) == DIFF
-    proven = await town.ok("evidence", task)
+    proven = await town.ok("evidence", "show", task)
     assert "2 of 3 passed, 1 failed (test_price)" in proven and "4 of 4 passed" in proven and "tests pass" in proven
     assert "Bash git push  by shell, 2 times" in proven
 
@@ -203,7 +203,7 @@ async def test_the_inbox_and_an_approval_by_the_tasks_name(town: Town) -> None:
     assert "agentvine approve" in (await town.cli("show", task)).stderr
     assert "approve or deny it" in await town.refused("answer", request, "yes")
     assert "approved" in await town.ok("approve", task[-8:], "--message", "good")
-    (answered,) = rows(await town.json("inbox", "--all"))
+    (answered,) = rows(await town.json("inbox", "--history"))
     assert field(answered, "response", "message") == "good"
     assert await town.json("inbox") == []
     assert "asks nothing" in await town.refused("approve", task)
@@ -356,3 +356,23 @@ async def test_every_byte_on_the_command_line_is_borne(town: Town) -> None:
         ("drain", " "),
     ):
         assert "\x1b" not in await town.refused(command, hostile)
+
+
+async def test_it_is_said_if_nobody_is_there_for_a_task_and_if_nothing_confined_its_agent(town: Town) -> None:
+    options = ("--type", "bugfix", "--repo", REPOSITORY, "--branch", "main", "--title", "t")
+    done = await town.cli("submit", *options)
+    task = done.stdout.strip()
+    assert "no bugfix worker is there" in done.stderr
+    assert "no bugfix worker is there" in (await town.cli("wait", task, "--timeout", "0")).stderr
+    claimed = await town.working()
+    assert "worker is there" not in (await town.cli("submit", *options)).stderr
+    await town.result(claimed)
+    assert "without a sandbox" in (await town.cli("show", task)).stderr
+
+
+async def test_credentials_that_cannot_work_are_not_stored_and_an_unknown_file_is_named(town: Town) -> None:
+    file = str(town.where / "git")
+    told = await town.refused("credentials", "add", "git@h.example:a/b.git", "--ssh-key", "/no/key", "--file", file)
+    assert "/no/key is no file" in told
+    done = await town.cli("credentials", "list", "--file", file)
+    assert (done.exit_code, done.stdout) == (0, "") and "there is no such file" in done.stderr

@@ -20,7 +20,7 @@ from agentvine.kit.backoff import Backoff
 from agentvine.testing.http import served
 from agentvine.testing.proxy import Proxy
 from agentvine.wire import routes
-from agentvine.wire.messages import Health, NewKey
+from agentvine.wire.administration import Health, NewKey
 
 HEALTH = Call(routes.HEALTH, {})
 WELL = b'{"status":"ok","version":"1"}'

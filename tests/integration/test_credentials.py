@@ -280,13 +280,15 @@ async def test_credentials_are_added_listed_and_removed(tmp_path: Path, server: 
     pattern = server.url("*")
     assert (await cli("add", pattern, "--username", "me", stdin=f"{SECRET}\n", **around))[0] == 0
     assert (await cli("add", "https://github.com/acme/shop.git", "--file", file, stdin="other"))[0] == 0
-    key = ("--ssh-key", "/etc/av/id", "--known-hosts", "/etc/av/known")
+    for name in ("id", "known"):
+        (tmp_path / name).touch()
+    key = ("--ssh-key", f"{tmp_path}/id", "--known-hosts", f"{tmp_path}/known")
     assert (await cli("add", "git@example.org:acme/shop.git", *key, **around))[0] == 0
     _, listed, _ = await cli("list", **around)
     shown = [
         f"{pattern}  user me",
         "https://github.com/acme/shop  user git",
-        "ssh://example.org/acme/shop  key /etc/av/id",
+        f"ssh://example.org/acme/shop  key {tmp_path}/id",
     ]
     assert listed.splitlines() == shown
     _, listed, _ = await cli("list", "--json", **around)

@@ -20,8 +20,8 @@ from agentvine.domain.task import NewTask, Task
 from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
-from agentvine.store.migrate import migrate
 from agentvine.testing.boxes import boxes_here
+from agentvine.testing.databases import sqlite_database
 from agentvine.testing.eventually import eventually
 from agentvine.testing.git_repository import GitRepository, git
 from agentvine.testing.site import InProcessSite, in_process_site
@@ -31,6 +31,7 @@ from agentvine.wire.front_desk import FrontDesk
 from agentvine.worker.access import Offer
 from agentvine.worker.agent.base import ModelAccess, Watchdog
 from agentvine.worker.agent.boxed import claude_in
+from agentvine.worker.checkpoint import CHECKPOINT
 from agentvine.worker.conclusion import Conclusion, Delivered, Failed, Parked, Progress
 from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.forge.none import NoForge
@@ -154,11 +155,10 @@ async def house(
     sandbox: SandboxKind = SandboxKind.BUBBLEWRAP,
     limits: Limits | None = None,
     offer: Offer | None = None,
+    policy: Path | None = None,
 ) -> AsyncIterator[House]:
-    url = f"sqlite:///{root}/store.db"
-    migrate(url)
     async with AsyncExitStack() as stack:
-        site = await stack.enter_async_context(in_process_site(url, root))
+        site = await stack.enter_async_context(in_process_site(sqlite_database(root), root, policy=policy))
         model = await stack.enter_async_context(serve(Script(scenarios=scenarios)))
         repository = await GitRepository.create(root / "origin", files or FILES)
         remote = await repository.bare_copy(root / "remote.git")
@@ -450,9 +450,9 @@ async def test_a_comment_brings_claude_back_to_work(tmp_path: Path) -> None:
         assert "Said." in str(page.entries)
 
 
-async def test_a_plain_no_is_the_end(tmp_path: Path) -> None:
+async def test_a_plain_no_is_the_end_until_somebody_says_what_is_to_be_different(tmp_path: Path) -> None:
     async with house(tmp_path, fixes()) as h:
-        await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level="human_required")
+        task = await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level="human_required")
         _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Parked)
         await h.desk.respond(conclusion.request.id, m.Reply(verdict="denied"))
@@ -460,6 +460,10 @@ async def test_a_plain_no_is_the_end(tmp_path: Path) -> None:
         assert isinstance(conclusion, Failed)
         assert conclusion.failure.reason is FailureReason.DENIED
         assert order.status is OrderStatus.FAILED
+        await h.desk.retry(task.id, m.Retry(comment="Say it in the notes."))
+        _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
+        assert isinstance(conclusion, Parked), conclusion
+        assert b"Say it in the notes." in h.model.model.requests[-1].raw
 
 
 # ── others push, workers die ─────────────────────────────────────────────────────────────────────────────────────────
@@ -558,21 +562,26 @@ async def test_whoever_comes_after_a_dead_worker_only_delivers(tmp_path: Path, l
         assert f"AgentVine-Execution: {claimed.lease.execution_id}" in log
 
 
-async def test_what_is_lost_before_it_is_stored_is_done_again(tmp_path: Path) -> None:
+async def test_what_is_lost_before_it_is_stored_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     async with house(tmp_path, fixes()) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong")
         claimed = await h.claim(TaskType.BUGFIX)
         progress = Progress(claimed, h.plane)
 
-        async def dies(*_: object) -> object:
-            raise _Died
+        async def dies(execution_id: str, token: int, name: str, content: bytes) -> None:
+            if not name.startswith(CHECKPOINT):
+                raise _Died
+            await h.plane.store_artifact(execution_id, token, name, content)
 
         progress.plane = _With(h.plane, store_artifact=dies)  # type: ignore[assignment]
         with pytest.raises(_Died):
             await h.executor.execute(claimed, progress)
         await h.site.pass_time(300)
+        before = len(h.model.model.requests)
         _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Delivered), conclusion
+        assert len(h.model.model.requests) == before + 1, "nothing of it is done again"
+        assert b"was lost" in h.model.model.requests[-1].raw
 
 
 async def test_a_second_order_on_a_base_does_not_test_it_again(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from agentvine.server import expulsion
 from agentvine.testing.cast import Hand, registration
 from agentvine.testing.eventually import eventually
 from agentvine.testing.http import HttpSite, api, http_site, new_key, server_on
-from agentvine.wire import messages as m
+from agentvine.wire import administration as adm
 from agentvine.wire import routes
 
 VIEWER = Scope(role=Role.VIEWER)
@@ -43,7 +43,8 @@ async def waiters(site: HttpSite, secret: str) -> tuple[asyncio.Event, "asyncio.
 
 
 async def made(site: HttpSite, **more: object) -> tuple[Key, str]:
-    created = await site.site.keyring.create(m.NewKey.model_validate({"name": "x", "scope": VIEWER, **more}), "server")
+    wanted = adm.NewKey.model_validate({"name": "x", "scope": VIEWER, **more})
+    created = await site.site.keyring.create(wanted, "server")
     return created.key, created.secret
 
 
@@ -82,7 +83,7 @@ async def test_a_wait_ends_with_the_overlap_and_one_with_the_new_secret_goes_on(
     key, secret = await made(site)
     old, reading = await waiters(site, secret)
     desk = await site.front_desk()
-    rotated = await desk.rotate_key(key.id, m.Rotation(overlap_seconds=60))
+    rotated = await desk.rotate_key(key.id, adm.Rotation(overlap_seconds=60))
     new, going_on = await waiters(site, rotated.secret)
     await site.services.expulsion.look()
     assert not old.is_set()
@@ -120,7 +121,7 @@ async def test_a_server_looks_by_itself(tmp_path: Path) -> None:
     async with server_on(tmp_path) as url:
         async with api(url) as admin:
             desk = HTTPFrontDesk(admin)
-            new = m.NewKey(name="x", scope=VIEWER, expires_in_seconds=1.0)
+            new = adm.NewKey(name="x", scope=VIEWER, expires_in_seconds=1.0)
             secret = (await desk.create_key(new)).secret
             async with (
                 asyncio.timeout(expulsion.LOOK_SECONDS + 6),

@@ -14,10 +14,10 @@ from agentvine.server.keyring import KeyRing
 from agentvine.store.engine import Database, open_database
 from agentvine.store.unit import Work
 from agentvine.testing.clock import ManualClock
-from agentvine.wire import messages as m
+from agentvine.wire import administration as adm
 
 T = TypeVar("T")
-NEW = m.NewKey(name="laptop", scope=Scope(role=Role.MEMBER))
+NEW = adm.NewKey(name="laptop", scope=Scope(role=Role.MEMBER))
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_of_two_last_admin_keys_ended_at_once_one_stays(keyring: KeyRing) 
 
 async def test_who_has_no_usable_admin_key_gets_one(keyring: KeyRing, clock: ManualClock) -> None:
     await keyring.create(NEW, "server")
-    admin = m.NewKey(name="passing", scope=Scope(role=Role.ADMIN), expires_in_seconds=60.0)
+    admin = adm.NewKey(name="passing", scope=Scope(role=Role.ADMIN), expires_in_seconds=60.0)
     passing = await keyring.create(admin, "server")
     assert await keyring.bootstrap() is None
     clock.advance(61)
@@ -210,7 +210,7 @@ async def test_revoking_ends_both_secrets(keyring: KeyRing) -> None:
 
 
 async def test_an_admin_key_that_ends_makes_none_that_lasts_longer(keyring: KeyRing, clock: ManualClock) -> None:
-    passing = m.NewKey(name="passing", scope=Scope(role=Role.ADMIN), expires_in_seconds=60.0)
+    passing = adm.NewKey(name="passing", scope=Scope(role=Role.ADMIN), expires_in_seconds=60.0)
     admin = (await keyring.create(passing, "server")).key
     lasting = (await keyring.create(NEW, "server")).key
     for new in (NEW, NEW.model_copy(update={"expires_in_seconds": 61.0})):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from agentvine.domain.errors import AlreadyAnswered
 from agentvine.domain.event import Event, EventKind
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Role
-from agentvine.domain.request import ControllerResponse, RequestKind, RequestStatus
+from agentvine.domain.precedent import Remember
+from agentvine.domain.request import ControllerResponse, RequestKind, RequestStatus, Unanswered
+from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
@@ -25,6 +28,7 @@ from agentvine.testing.cast import Hand, a_task, a_worker
 from agentvine.testing.eventually import eventually
 from agentvine.testing.http import api, new_key, server_on
 from agentvine.testing.site import InProcessSite, in_process_site
+from agentvine.testing.suites.answers import approval
 from agentvine.wire import messages as m
 from agentvine.worker.conclusion import Delivered, Parked
 from agentvine.worker.executor import TaskExecutor
@@ -134,6 +138,69 @@ async def test_what_a_rule_or_no_rule_leaves_to_people_is_theirs(site: InProcess
     assert answered.response is not None
     assert answered.response.made_by == f"key:{(await desk.who_am_i()).key.id}"
     assert (await worker.take()).order.id == claimed.order.id
+
+
+UNANSWERED = """
+[unanswered]
+approval = "fail"
+
+[[rule]]
+name = "careful"
+reason = "money is looked at by people"
+decide = "ask"
+unanswered = "fail"
+expires_after = "2 minutes"
+match = { kind = "clarification", words = ["billing"] }
+"""
+
+
+async def test_a_rule_says_what_happens_when_nobody_answers_and_when(site: InProcessSite, rules: Path) -> None:
+    rules.write_text(UNANSWERED)
+    site.policy.look(rules)
+    desk, worker = await site.front_desk(), await a_worker(site)
+    await desk.submit(a_task())
+    claimed = await worker.take_and_start()
+    asked = await worker.park(claimed, worker.question(claimed, message="Who does billing?", expires_in_seconds=9000))
+    assert (asked.unanswered, asked.expires_at - asked.created_at) == (Unanswered.FAIL, timedelta(minutes=2))
+    rules.write_text("")
+    site.policy.look(rules)  # what was decided when it was asked, stands
+    await site.pass_time(122)
+    failed = (await desk.work_order(claimed.order.id)).failure
+    assert failed is not None and failed.reason is FailureReason.REQUEST_EXPIRED
+    rules.write_text(UNANSWERED)
+    site.policy.look(rules)
+    await desk.submit(a_task())
+    other = await worker.take_and_start()
+    for question, unanswered in (
+        (worker.question(other, message="Which one?"), Unanswered.DECIDE),
+        (approval(worker, other), Unanswered.FAIL),
+        (approval(worker, other, None), Unanswered.FAIL),
+    ):
+        assert (await worker.plane.ask(other.lease.execution_id, question)).unanswered is unanswered
+
+
+async def test_rules_go_before_precedents_and_so_does_asking_people(site: InProcessSite, rules: Path) -> None:
+    rules.write_text("")
+    site.policy.look(rules)
+    desk, worker = await site.front_desk(), await a_worker(site)
+    await desk.submit(a_task())
+    claimed = await worker.take_and_start()
+    kept = m.Reply(verdict="answer", message="as before", remember=Remember())
+    for message in (ROUND, "Shall I round in billing?", "Which database?"):
+        question = worker.question(claimed, message=message)
+        await worker.plane.ask(claimed.lease.execution_id, question)
+        await desk.respond(question.id, kept)
+    rules.write_text(RULES)
+    site.policy.look(rules)
+
+    async def by(message: str) -> str | None:
+        question = worker.question(claimed, message=message)
+        response = (await worker.plane.ask(claimed.lease.execution_id, question)).response
+        return response.made_by.partition(":")[0] if response else None
+
+    assert await by(ROUND) == "policy"
+    assert await by("Shall I round in billing?") is None, "a rule leaves it to people"
+    assert await by("Which database?") == "precedent"
 
 
 async def delivery(site: InProcessSite, kind: TaskType, title: str) -> tuple[m.Claimed, ControllerResponse | None]:

@@ -8,10 +8,13 @@ from pathlib import Path
 from agentvine.domain.execution import Usage
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Key, Role, Scope
+from agentvine.domain.request import RequestStatus
 from agentvine.server.control_plane import Orders
+from agentvine.server.inbox import inbox_of
 from agentvine.server.registry import Registry
 from agentvine.server.submission import Submissions
 from agentvine.server.terms import Terms
+from agentvine.store import listings
 from agentvine.store.sqlite import SqliteUnit, connect
 from agentvine.store.unit import for_sqlite
 from agentvine.testing.cast import PUSHED, a_task, registration
@@ -57,6 +60,23 @@ def journey(unit: ListeningUnit) -> None:
     unit.finish()
 
 
+def look_at_requests(unit: ListeningUnit) -> None:
+    """The inbox, in each of its views, for those who see everything and for those who do not."""
+    for status in (None, *RequestStatus):
+        listings.requests(unit, status, 0, listings.Slice(limit=50))
+    part = listings.Slice(50, "req_1", ("https://git.example/team/project.git",), ("test",))
+    listings.requests(unit, RequestStatus.OPEN, 1, part)
+    inbox_of(unit, 0, listings.Slice(limit=50))
+
+
+def check_plans(unit: ListeningUnit, connection: sqlite3.Connection) -> None:
+    for sql, parameters in unit.heard.items():
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {for_sqlite(sql).text}", parameters).fetchall()
+        for *_, step in plan:
+            assert not step.startswith("SCAN") or "json_each" in step or "CONSTANT" in step, (sql, step)
+            assert "TEMP B-TREE" not in step, (sql, step)
+
+
 def test_none_reads_a_whole_table(sqlite_url: str) -> None:
     with closing(connect(Path(sqlite_url.removeprefix("sqlite:///")))) as connection:
         unit = ListeningUnit(connection)
@@ -65,8 +85,13 @@ def test_none_reads_a_whole_table(sqlite_url: str) -> None:
         journey(unit)
         connection.execute("COMMIT")
         assert len(unit.heard) > 15
-        for sql, parameters in unit.heard.items():
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {for_sqlite(sql).text}", parameters).fetchall()
-            for *_, step in plan:
-                assert not step.startswith("SCAN") or "json_each" in step or "CONSTANT" in step, (sql, step)
-                assert "TEMP B-TREE" not in step, (sql, step)
+        check_plans(unit, connection)
+
+
+def test_the_inbox_reads_no_more_than_it_shows(sqlite_url: str) -> None:
+    with closing(connect(Path(sqlite_url.removeprefix("sqlite:///")))) as connection:
+        unit = ListeningUnit(connection)
+        unit.heard = {}
+        look_at_requests(unit)
+        assert len(unit.heard) > 1 + len(RequestStatus)
+        check_plans(unit, connection)

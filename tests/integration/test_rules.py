@@ -1,12 +1,13 @@
 """What an agent may not change does not leave, by whichever way it came into the result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agentvine.demo.script import Scenario, Turn
+from agentvine.domain.approval import Grant, blob_id
 from agentvine.domain.evidence import CheckOutcome, Evidence
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.sensitive import Sensitive
@@ -18,7 +19,7 @@ from agentvine.worker.conclusion import Delivered, Failed, Parked
 from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirror
-from agentvine.worker.verification.policy import SENSITIVE_CHECK, operation_of, policy_checks
+from agentvine.worker.verification.policy import SENSITIVE_CHECK, change_of, policy_checks
 from tests.integration.test_executor import FILES, FIXED, REPRODUCING, bash, commit, fixes, house, turn, write
 from tests.integration.test_verify import BASE, court
 
@@ -40,14 +41,15 @@ class Repository:
         files: Mapping[str, str | bytes | None],
         tools: tuple[str, ...] = (),
         sensitive: Sensitive | None = None,
+        grants: Sequence[Grant] = (),
     ) -> dict[str, str]:
         """Why a result with these files is not delivered, by check; the base stays what it is."""
         await self.repository.git("reset", "--quiet", "--hard", self.base)
         head = await self.repository.commit(files)
         await self.mirror.update()
         diff = await self.mirror.diff(self.base, head, 2000)
-        operation = await operation_of(self.mirror, self.base, head, diff, kind, self.mirror.url)
-        checks = policy_checks(operation, policy_of(kind, tools), sensitive or Sensitive())
+        change = await change_of(self.mirror, self.base, head, diff, kind, self.mirror.url)
+        checks = policy_checks(change, policy_of(kind, tools), sensitive or Sensitive(), grants)
         assert {check.name for check in checks} == {CHECK, SENSITIVE_CHECK}
         return {check.name: check.why for check in checks if check.outcome is CheckOutcome.FAILED}
 
@@ -139,10 +141,55 @@ async def test_a_change_that_is_too_large_to_be_looked_through_does_not_leave(re
     await repository.mirror.update()
     diff = await repository.mirror.diff(repository.base, head, 2000)
     about = (repository.mirror, repository.base, head, diff, TaskType.FEATURE, repository.mirror.url)
-    whole, cut = await operation_of(*about), await operation_of(*about, longest=3000)
-    assert (whole.unread, cut.unread) == (False, True)
+    whole, cut = await change_of(*about), await change_of(*about, longest=3000)
+    assert (whole.operation.unread, cut.operation.unread) == (False, True)
     checks = policy_checks(cut, policy_of(TaskType.FEATURE), Sensitive())
     assert "too large to be looked through" in {check.name: check.why for check in checks}[SENSITIVE_CHECK]
+
+
+async def test_what_was_approved_is_not_sensitive_any_more_and_what_differs_is(repository: Repository) -> None:
+    files: dict[str, str | bytes | None] = {WORKFLOW: "on: push\n", "requirements.txt": "a\n"}
+    grant = Grant("req_1", "Write", "ci-and-deployment", "May it?", "key:1", leaves={WORKFLOW: blob_id(b"on: push\n")})
+    refused = await repository.judge(TaskType.FEATURE, files, grants=[grant])
+    assert refused[SENSITIVE_CHECK].startswith("requirements.txt: sensitive by the rule dependencies")
+    assert WORKFLOW not in refused[SENSITIVE_CHECK]
+    more = replace(grant, leaves={"requirements.txt": blob_id(b"a\n")})
+    assert await repository.judge(TaskType.FEATURE, files, grants=[grant, more]) == {}
+    for other in ("on: push", "on: push\n\n"):
+        refused = await repository.judge(TaskType.FEATURE, {WORKFLOW: other}, grants=[grant, more])
+        assert WORKFLOW in refused[SENSITIVE_CHECK]
+    moved = await repository.judge(TaskType.FEATURE, {"x/Dockerfile": "on: push\n"}, grants=[grant])
+    assert "x/Dockerfile" in moved[SENSITIVE_CHECK], "the same content elsewhere is something else"
+
+
+async def test_the_content_of_a_file_is_not_approved_as_a_link_or_a_program(repository: Repository) -> None:
+    grant = Grant("req_1", "Write", "licences", "May it?", "key:1", leaves={"LICENSE": blob_id(b"code.py")})
+    assert await repository.judge(TaskType.FEATURE, {"LICENSE": "code.py"}, grants=[grant]) == {}
+    link = repository.repository.path / "LICENSE"
+    await repository.repository.git("reset", "--quiet", "--hard", repository.base)
+    link.symlink_to("code.py")
+    assert "LICENSE" in (await repository.judge(TaskType.FEATURE, {}, grants=[grant]))[SENSITIVE_CHECK]
+    as_link = replace(grant, leaves={"LICENSE": f"120000 {blob_id(b'code.py')}"})
+    await repository.repository.git("reset", "--quiet", "--hard", repository.base)
+    link.symlink_to("code.py")
+    assert await repository.judge(TaskType.FEATURE, {}, grants=[as_link]) == {}
+
+
+async def test_deletions_that_were_approved_do_not_count(repository: Repository) -> None:
+    gone: dict[str, str | bytes | None] = {f"old/{number}.py": None for number in range(12)}
+    leaves: dict[str, str | None] = {f"old/{number}.py": None for number in range(2)}
+    grant = Grant("req_1", "result", "deleting-many-files", "May it?", "key:1", leaves=leaves)
+    assert SENSITIVE_CHECK in await repository.judge(TaskType.REFACTOR, gone)
+    assert await repository.judge(TaskType.REFACTOR, gone, grants=[grant]) == {}
+
+
+async def test_who_agreed_to_something_else_has_not_agreed_to_a_secret(repository: Repository) -> None:
+    content = f"KEY = '{TOKEN}'\n"
+    grant = Grant("req_1", "Write", "licences", "May it?", "key:1", leaves={"LICENSE": blob_id(content.encode())})
+    refused = await repository.judge(TaskType.FEATURE, {"LICENSE": content}, grants=[grant])
+    assert refused[SENSITIVE_CHECK].startswith("LICENSE (a line looks like a secret)")
+    knowing = replace(grant, rule="licences, credentials")
+    assert await repository.judge(TaskType.FEATURE, {"LICENSE": content}, grants=[knowing]) == {}
 
 
 @pytest.mark.parametrize(
@@ -181,22 +228,31 @@ FIX = (write("calc.py", FIXED), write("tests/test_calc.py", REPRODUCING))
 SNEAK = f"mkdir -p .github/workflows && python3 -c \"open('{WORKFLOW}', 'w').write('on: push')\""
 
 
-async def test_claude_is_refused_told_and_takes_it_back(tmp_path: Path) -> None:
-    """First at the gate; then, when it finds a way round that, on the result. The refusals stand in the evidence."""
+def nobody(folder: Path) -> Path:
+    """A policy by which nobody agrees to anything."""
+    policy = folder / "policy.toml"
+    policy.write_text(
+        '[[rule]]\nname = "nobody"\nreason = "not in this shop"\ndecide = "deny"\nmatch = { tools = ["*"] }\n'
+    )
+    return policy
+
+
+async def test_claude_is_denied_told_and_takes_it_back(tmp_path: Path) -> None:
+    """First at the gate; then, when it finds a way round that, on the result. The denials stand in the evidence."""
     title = "Adding is wrong"
     first = turn(*FIX, write(WORKFLOW, "on: push\n"), bash("pip install leftpad"))
     around = Turn(
-        text="Then so.", tool_calls=(bash(SNEAK), commit("fix: add")), expect=("by the rule ci-and-deployment",)
+        text="Then so.",
+        tool_calls=(bash(SNEAK), commit("fix: add")),
+        expect=("The controller's policy denied it: not in this shop",),
     )
     repair = Turn(
         text="Right.",
-        tool_calls=(
-            bash(f"git rm -q {WORKFLOW}".replace(WORKFLOW, "-r .github/*") + " && git commit -qm 'fix: back'"),
-        ),
-        expect=(SENSITIVE_CHECK, WORKFLOW, "ci-and-deployment"),
+        tool_calls=(bash(f"git rm -q {WORKFLOW} && git commit -qm 'fix: back'"),),
+        expect=(SENSITIVE_CHECK, WORKFLOW, "not in this shop", "Take the change of these back"),
     )
     scenario = Scenario(name="x", match=(title,), turns=(first, around, Turn(text="Done."), repair, Turn(text="Done.")))
-    async with house(tmp_path, scenario) as h:
+    async with house(tmp_path, scenario, policy=nobody(tmp_path)) as h:
         await h.submit(TaskType.BUGFIX, title)
         claimed, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Delivered), conclusion
@@ -204,19 +260,22 @@ async def test_claude_is_refused_told_and_takes_it_back(tmp_path: Path) -> None:
         evidence = await h.desk.evidence(claimed.lease.execution_id)
     assert evidence.repairs == 1
     kept = [(call.tool, call.rule) for call in evidence.refused_calls]
-    assert kept == [("Write", "ci-and-deployment"), ("Bash", "package-installs")]
+    assert sorted(kept) == [("Bash", "package-installs"), ("Write", "ci-and-deployment")]
+    assert evidence.approved_calls == ()
 
 
 async def test_what_claude_does_not_take_back_is_not_delivered(tmp_path: Path) -> None:
+    """The same result is not asked about twice: its denial stands."""
     done = turn(*FIX, bash(SNEAK), commit("fix: add"))
     scenario = Scenario(name="x", match=("Adding",), turns=(done, *[Turn(text="It is fine.")] * 3))
-    async with house(tmp_path, scenario) as h:
+    async with house(tmp_path, scenario, policy=nobody(tmp_path)) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong")
         _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Failed), conclusion
         assert conclusion.failure.reason is FailureReason.VERIFICATION_FAILED
         assert WORKFLOW in conclusion.failure.detail
         assert await h.on_remote("main", "rev-parse") == await h.repository.head()
+        assert len((await h.desk.requests(status=None)).items) == 1
 
 
 async def test_what_another_worker_took_for_good_is_judged_by_the_rules_of_the_one_that_delivers(
@@ -226,7 +285,7 @@ async def test_what_another_worker_took_for_good_is_judged_by_the_rules_of_the_o
     strict = Sensitive.model_validate({"rule": [{"name": "sums", "why": "they count", "paths": ["calc.py"]}]})
     done = turn(*FIX, commit("fix: add"))
     scenario = Scenario(name="x", match=("Adding",), turns=(done, Turn(text="Done."), *[Turn(text="It stays.")] * 9))
-    async with house(tmp_path, scenario) as h:
+    async with house(tmp_path, scenario, policy=nobody(tmp_path)) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level="human_required")
         _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Parked), conclusion

@@ -95,7 +95,9 @@ async def test_a_request_through_the_broker(site: InProcessSite) -> None:
     assert await site.control.take_request(message) == taken
     assert (await desk.requests()).items == (taken,)
     assert await site.control.response_message(question.id) is None
-    answered = await site.control.answer(question.id, m.Reply(verdict="approved"), made_by="policy:tests")
+    answered = await site.control.answer(
+        question.id, m.Reply(verdict="answer", message="the left one"), made_by="policy:tests"
+    )
     assert answered.status is RequestStatus.ANSWERED
     told = await site.control.response_message(question.id)
     assert told is not None

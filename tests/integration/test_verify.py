@@ -1,7 +1,7 @@
 """Verification in real checkouts, of results that mean well and of results that do not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,11 @@ from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.verify import SetupFailed, Subject, Verifier, changed_paths, failing
 
 PASSING = "def test_a():\n    assert True\n"
+FEATURE = {
+    "app.py": "def two():\n    return 2\n",
+    "test_b.py": "import app\n\ndef test_b():\n    assert app.two() == 2\n",
+}
+GOOD = "def test_d():\n    assert 2 > 1\n"
 BASE = {"pytest.ini": "[pytest]\n", "code.py": "x = 1\n", "test_a.py": PASSING}
 
 
@@ -41,7 +46,7 @@ class Court:
 
     async def judge_alone(self, kind: TaskType) -> Evidence:
         """Judge any change; for what goes wrong before it is looked at."""
-        return await self.judge(kind, {"test_new.py": "def test_new():\n    pass\n"})
+        return await self.judge(kind, {"test_new.py": "def test_new():\n    assert 2 > 1\n"})
 
     def subject(self, kind: TaskType, head: str) -> Subject:
         return Subject(
@@ -78,7 +83,7 @@ def why(evidence: Evidence) -> str:
 
 async def test_a_feature_with_its_test(tmp_path: Path) -> None:
     c = await court(tmp_path, BASE)
-    evidence = await c.judge(TaskType.FEATURE, {"code.py": "x = 2\n", "test_b.py": "def test_b():\n    pass\n"})
+    evidence = await c.judge(TaskType.FEATURE, FEATURE)
     assert evidence.passed, why(evidence)
     assert evidence.tests_before is not None
     assert evidence.tests_after is not None
@@ -104,7 +109,7 @@ async def test_no_tests_are_not_passed_tests(tmp_path: Path) -> None:
 
 async def test_a_repository_without_tests_gets_its_first(tmp_path: Path) -> None:
     c = await court(tmp_path, {"code.py": "x = 1\n"})
-    evidence = await c.judge(TaskType.TEST, {"tests/test_code.py": "def test_x():\n    pass\n"})
+    evidence = await c.judge(TaskType.TEST, {"tests/test_code.py": "def test_x():\n    assert 2 > 1\n"})
     assert evidence.passed, why(evidence)
     assert any("the base has no tests" in remark for remark in evidence.not_checked)
 
@@ -169,7 +174,8 @@ async def test_a_mistake_in_its_own_file_is_said(tmp_path: Path) -> None:
 
 
 async def test_unittest_is_counted(tmp_path: Path) -> None:
-    one = "import unittest\n\n\nclass T(unittest.TestCase):\n    def test_one(self):\n        pass\n"
+    body = "class T(unittest.TestCase):\n    def test_one(self):\n        self.assertEqual(1, abs(-1))\n"
+    one = f"import unittest\n\n{body}"
     c = await court(tmp_path, {"code.py": "", "tests/__init__.py": "", "tests/test_one.py": one})
     evidence = await c.judge(TaskType.TEST, {"tests/test_two.py": one.replace("one", "two")})
     assert evidence.passed, why(evidence)
@@ -179,9 +185,52 @@ async def test_unittest_is_counted(tmp_path: Path) -> None:
 
 async def test_a_test_that_is_skipped_now_was_weakened(tmp_path: Path) -> None:
     c = await court(tmp_path, BASE)
-    skipped = "import pytest\n\n@pytest.mark.skip\ndef test_a():\n    pass\n\ndef test_b():\n    pass\n"
+    skipped = "import pytest\n\n@pytest.mark.skip\ndef test_a():\n    pass\n\ndef test_b():\n    assert 2 > 1\n"
     evidence = await c.judge(TaskType.TEST, {"test_a.py": skipped})
     assert "1 are skipped now" in why(evidence)
+
+
+async def test_a_test_that_states_less_is_told_with_its_place(tmp_path: Path) -> None:
+    c = await court(tmp_path, {**BASE, "test_c.py": "def test_c():\n    assert abs(-1) == 1\n"})
+    evidence = await c.judge(TaskType.FEATURE, {**FEATURE, "test_c.py": "def test_c():\n    pass\n"})
+    assert "no test was weakened: test_c.py:1: test_c asserts less than before: 0 of 1" in why(evidence)
+    assert [check.name for check in failing(evidence)] == ["no test was weakened"]
+
+
+async def test_a_feature_whose_tests_pass_without_it(tmp_path: Path) -> None:
+    c = await court(tmp_path, BASE)
+    evidence = await c.judge(TaskType.FEATURE, {"app.py": "x = 2\n", "test_d.py": GOOD})
+    assert [check.name for check in failing(evidence)] == ["the new tests fail without the change"]
+    assert "test_d.py::test_d" in why(evidence)
+
+
+async def test_documents_that_do_not_hold_together(tmp_path: Path) -> None:
+    c = await court(tmp_path, {**BASE, "docs/old.md": "[gone](gone.md)\n"})
+    wrong = {"README.md": "[a](docs/old.md) [b](docs/new.md)\n\n```python\nx = = 1\n```\n"}
+    evidence = await c.judge(TaskType.DOCS, wrong)
+    assert "links lead somewhere: README.md:1: `docs/new.md` leads to no file" in why(evidence)
+    assert "fenced code can be read: README.md:3" in why(evidence)
+    assert len(failing(evidence)) == 2
+
+
+async def test_a_refactoring_keeps_what_others_use_unless_asked(tmp_path: Path) -> None:
+    c = await court(tmp_path, {**BASE, "app.py": "def one():\n    return 1\n\ndef two():\n    return 2\n"})
+    head = await c.repository.commit({"app.py": "def one():\n    return 1\n"})
+    await c.mirror.update()
+    evidence = await c.verifier.verify(c.subject(TaskType.REFACTOR, head))
+    assert "the public API is kept: app.py: two is gone" in why(evidence)
+    asked = replace(c.subject(TaskType.REFACTOR, head), asked="Remove two() at last")
+    assert "public API" not in why(await c.verifier.verify(asked))
+
+
+async def test_how_tests_are_run_may_be_said_where_there_were_none(tmp_path: Path) -> None:
+    settings = "[pytest]\ntestpaths = here\n"
+    c = await court(tmp_path / "without", {"code.py": "x = 1\n"})
+    evidence = await c.judge(TaskType.TEST, {"pytest.ini": settings, "here/test_d.py": GOOD})
+    assert "no test was weakened" not in why(evidence)
+    c = await court(tmp_path / "with", BASE)
+    evidence = await c.judge(TaskType.FEATURE, {"pytest.ini": settings, "here/test_d.py": GOOD})
+    assert "pytest's `testpaths` steers which tests are run" in why(evidence)
 
 
 async def test_a_refactoring_cannot_bring_its_own_judges(tmp_path: Path) -> None:
@@ -213,7 +262,7 @@ async def test_what_is_known_of_a_base_is_used_again(tmp_path: Path) -> None:
     c = await court(tmp_path, counts, sandbox=SandboxKind.NONE)  # from a sandbox nobody could count
     await c.verifier.know_base(c.subject(TaskType.FEATURE, c.base))
     assert counter.read_text() == "x"
-    evidence = await c.judge(TaskType.FEATURE, {"test_b.py": "def test_b():\n    pass\n"})
+    evidence = await c.judge(TaskType.FEATURE, FEATURE)
     assert evidence.passed, why(evidence)
     assert counter.read_text() == "xx"
     assert evidence.sandbox.startswith("none")

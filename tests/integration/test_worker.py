@@ -161,6 +161,7 @@ async def test_a_cancelled_order_is_stopped_and_not_reported(tmp_path: Path) -> 
         stay = await worker.executor.stay()
         await here.desk.cancel(task.id)
         await eventually(lambda: stay.cancelled)
+        assert stay.progress.leave_by is None, "nothing of it is to be stored"
         assert (await here.order(task)).status is OrderStatus.CANCELLED
         assert not here.proxy.count("/fail")
         assert not here.proxy.count("/release")
@@ -360,6 +361,7 @@ async def test_what_does_not_finish_in_time_is_released(here: Stage, tmp_path: P
         worker.shutdown.drain()
         assert await worker.exit_code() == EXIT_OK
         assert stay.cancelled
+        assert stay.progress.leave_by is not None, "what was done may still be stored"
         order = await here.until(task, OrderStatus.PENDING)
         assert (order.attempts, order.charged, order.workers_lost, order.spent_usd) == (1, 0, 0, 0.5)
 

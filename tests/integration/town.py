@@ -27,7 +27,10 @@ from agentvine.kit.process import Completed, Running, run, spawn
 from agentvine.kit.shutdown import Shutdown
 from agentvine.server.main import BoundServer, serve
 from agentvine.server.settings import ServerSettings
+from agentvine.testing.databases import sqlite_database
+from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
+from tests.integration.warm_cli import run_cli
 
 REPOSITORY = "https://git.example/acme/shop.git"
 BASE, HEAD = "a" * 40, "b" * 40
@@ -51,9 +54,8 @@ class Town:
 
     async def cli(self, *arguments: str, stdin: bytes | None = None, **variables: str) -> Completed:
         """`agentvine arguments…` to its end."""
-        argv = [sys.executable, "-m", "agentvine", *arguments]
         environment = {**self.environment, **variables}
-        return await run(argv, cwd=self.where, env=environment, timeout=60, stdin=stdin)
+        return await run_cli(arguments, cwd=self.where, env=environment, stdin=stdin, timeout=60)
 
     async def shell(self, script: str) -> Completed:
         """A shell command that may hold pipes; `agentvine` stands for the program."""
@@ -170,13 +172,14 @@ class Town:
 
 
 @asynccontextmanager
-async def running_town(where: Path) -> AsyncIterator[Town]:
-    """Start it, and leave nothing of it."""
+async def running_town(where: Path, **settings: object) -> AsyncIterator[Town]:
+    """Start it, with more settings of the server, and leave nothing of it."""
     data = where / "data"
+    sqlite_database(data)
     shutdown, ready = Shutdown(), asyncio.Queue[BoundServer]()
-    settings = ServerSettings.load({}, data_dir=data, port=0)
+    told = ServerSettings.load({}, data_dir=data, port=0, **settings)
     async with asyncio.TaskGroup() as group:
-        group.create_task(serve(settings, shutdown, ready.put_nowait))
+        group.create_task(serve(told, shutdown, ready.put_nowait))
         url = (await ready.get()).url
         admin = (data / "first-key").read_text().strip()
         context = where / "context.json"
@@ -189,7 +192,7 @@ async def running_town(where: Path) -> AsyncIterator[Town]:
         }
         async with APIClient(url, admin) as people, AsyncExitStack() as stack:
             desk = HTTPFrontDesk(people)
-            worker = await desk.create_key(m.NewKey(name="worker", scope=Scope(role=Role.WORKER)))
+            worker = await desk.create_key(adm.NewKey(name="worker", scope=Scope(role=Role.WORKER)))
             api = await stack.enter_async_context(APIClient(url, worker.secret))
             town = Town(where, url, admin, desk, HTTPControlPlane(api), environment)
             try:

@@ -16,7 +16,7 @@ from agentvine.domain.task import QUEUES
 from agentvine.domain.work_order import OrderStatus
 from agentvine.server.terms import Terms
 from agentvine.testing.cast import Hand, a_task, a_worker
-from agentvine.testing.databases import PostgresqlServer, SqliteFiles
+from agentvine.testing.databases import PostgresqlServer, sqlite_database
 from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire.front_desk import FrontDesk
 
@@ -29,8 +29,7 @@ SERVERS = 2
 @pytest.fixture(params=["sqlite", "postgresql"])
 def fresh_url(request: pytest.FixtureRequest) -> FreshUrl:
     if request.param == "sqlite":
-        files: SqliteFiles = request.getfixturevalue("sqlite_files")
-        return files.fresh_database
+        return sqlite_database
     server: PostgresqlServer = request.getfixturevalue("postgresql")
     return lambda _: server.fresh_database()
 

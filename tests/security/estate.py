@@ -44,6 +44,14 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
     "unconfined": {"max_repairs": 0, "sandbox": "none"},
 }
 """The worker's settings, by the name that a case uses."""
+_POLICY = """
+[[rule]]
+name = "nobody"
+reason = "nobody agrees to anything here"
+decide = "deny"
+match = { tools = ["*"] }
+"""
+"""What is sensitive is asked about: the policy of this server answers at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +225,9 @@ def _processes(folder: str) -> list[int]:
 async def estate(root: Path, cases: Sequence[Case]) -> AsyncIterator[Estate]:
     """Everything that `cases` need, in the empty directory `root`."""
     (root / "repositories").mkdir()
-    async with territory(root) as here, stage(root) as there:
+    policy = root / "policy.toml"
+    policy.write_text(_POLICY)
+    async with territory(root) as here, stage(root, policy=policy) as there:
         other = await GitRepository.create(root / "other", {"secret.txt": CANARIES["another repository"]})
         await other.bare_copy(root / "other.git")
         script = Script(scenarios=tuple(case.scenario(here.facts) for case in cases))

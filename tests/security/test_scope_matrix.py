@@ -8,6 +8,7 @@ import itertools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,9 +20,9 @@ from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.task import Task
 from agentvine.domain.worker_types import TaskType
 from agentvine.testing.cast import Hand, a_task, a_worker, registration
-from agentvine.testing.databases import SqliteFiles
+from agentvine.testing.databases import sqlite_database
 from agentvine.testing.http import HttpSite, api, http_site
-from agentvine.wire import messages as m
+from agentvine.wire import administration as adm
 from agentvine.wire import routes
 from agentvine.wire.problems import CONTENT_TYPE, Problem
 from agentvine.wire.routes import BASE, ROUTES
@@ -63,6 +64,7 @@ ROWS = {
     "POST /work-orders/{work_order_id}/fail": Row(
         WORKER, True, {"token": 1, "failure": {"reason": "agent_crashed", "detail": "x"}}
     ),
+    "GET /work-orders/{work_order_id}/comments": Row(WORKER, True, {"token": 1}),
     "GET /work-orders": Row(LOOK),
     "GET /work-orders/{work_order_id}": Row(LOOK),
     "POST /work-orders/{work_order_id}/cancel": Row(ACT, True),
@@ -76,17 +78,25 @@ ROWS = {
     "GET /executions/{execution_id}/transcript": Row(ALL),
     "GET /executions/{execution_id}/diff": Row(LOOK),
     "GET /executions/{execution_id}/evidence": Row(ALL),
+    "GET /executions/{execution_id}/statement": Row(LOOK),
+    "GET /signing-key": Row(LOOK),
     "POST /requests": Row(WORKER),
     "GET /requests": Row(LOOK),
+    "GET /inbox": Row(LOOK),
     "GET /requests/{request_id}": Row(ALL),
     "POST /requests/{request_id}/response": Row(ACT, True, {"verdict": "answer"}),
     "GET /requests/{request_id}/response": Row(ALL),
+    "GET /precedents": Row(LOOK),
+    "GET /precedents/{precedent_id}": Row(LOOK),
+    "DELETE /precedents/{precedent_id}": Row(ACT),
     "POST /tasks": Row(ACT),
     "POST /tasks/batch": Row(ACT),
     "GET /tasks": Row(LOOK),
     "GET /tasks/{task_id}": Row(LOOK),
     "POST /tasks/{task_id}/cancel": Row(ACT, True),
     "POST /tasks/{task_id}/retry": Row(ACT, True),
+    "POST /tasks/{task_id}/comments": Row(ACT, True, {"text": "so"}),
+    "GET /tasks/{task_id}/comments": Row(LOOK),
     "GET /events": Row(LOOK),
     "GET /keys": Row(ADMIN),
     "POST /keys": Row(ADMIN),
@@ -104,6 +114,7 @@ NOTHING = {
     "work_order_id": "wo_00000000000000000000000000",
     "execution_id": "exe_00000000000000000000000000",
     "request_id": "req_00000000000000000000000000",
+    "precedent_id": "pre_00000000000000000000000000",
     "task_id": "tsk_00000000000000000000000000",
     "key_id": "key_00000000000000000000000000",
     "name": "diff",
@@ -150,7 +161,9 @@ class World:
         sent = dict(headers)
         if method == "PUT":
             sent |= {"X-Lease-Token": "1"}
-        content = {"json": body} if method == "POST" else {"content": b"x"} if method == "PUT" else {}
+        content: dict[str, Any] = {"json": body} if method == "POST" else {"content": b"x"} if method == "PUT" else {}
+        if method == "GET" and isinstance(body, dict):
+            content = {"params": body}
         request = self.http.build_request(method, BASE + path.format_map(ids), headers=sent, **content)
         answer = await self.http.send(request, stream=True)
         if not answer.headers["content-type" if answer.status_code != 204 else "x-request-id"].startswith("text/event"):
@@ -176,10 +189,10 @@ class World:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(sqlite_files: SqliteFiles, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     folder = tmp_path_factory.mktemp("world")
     async with (
-        http_site(sqlite_files.fresh_database(folder), folder) as site,
+        http_site(sqlite_database(folder), folder) as site,
         httpx.AsyncClient(base_url=site.url) as http,
     ):
         workers = {type_: await a_worker(site, f"wrk_{type_.value}", type_) for type_ in TYPES}
@@ -364,7 +377,7 @@ async def test_the_audit_log_is_for_admins_of_everything(world: World) -> None:
 
 async def test_a_revoked_key_opens_nothing(world: World) -> None:
     desk = await world.site.front_desk()
-    created = await desk.create_key(m.NewKey(name="x", scope=Scope(role=Role.VIEWER)))
+    created = await desk.create_key(adm.NewKey(name="x", scope=Scope(role=Role.VIEWER)))
     headers = {"Authorization": f"Bearer {created.secret}"}
     assert (await world.ask("GET /tasks", headers, {})).status_code == 200
     await desk.revoke_key(created.key.id)

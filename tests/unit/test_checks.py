@@ -3,6 +3,7 @@ import pytest
 from agentvine.domain.evidence import CheckOutcome, CommandRecord
 from agentvine.domain.worker_types import TaskType
 from agentvine.worker.verification.checks import Findings, checks, review_checks
+from agentvine.worker.verification.reading import Read
 from agentvine.worker.verification.results import CaseOutcome
 from agentvine.worker.verification.runs import RunVerdict, TestRun
 
@@ -63,6 +64,38 @@ def test_on_a_red_base_only_new_failures_count_and_it_is_said() -> None:
     assert "b" in passing.why
     assert bugfix(run(a=F), run(a=F, b=F), run(a=F, b=F))["tests pass"] is NO
     assert bugfix(uncounted(RunVerdict.FAILED), uncounted(RunVerdict.FAILED))["tests pass"] is UNKNOWN
+
+
+def test_a_features_tests_fail_without_it() -> None:
+    name, changed = "the new tests fail without the change", ("a.py", "tests/test_a.py")
+
+    def judged(after: TestRun, crossed: TestRun | None) -> CheckOutcome:
+        return outcomes(Findings(TaskType.FEATURE, changed, run(a=P), after, crossed))[name]
+
+    assert judged(run(a=P, new=P), run(a=P, new=F)) is YES
+    assert judged(run(a=P, new=P), run(a=P, new=P)) is NO
+    assert judged(run(a=P, one=P, two=P), run(a=P, one=F, two=P)) is YES
+    assert judged(run(a=P, new=P), run(a=P, file=F)) is YES
+    assert judged(run(a=P), None) is NO
+    assert judged(uncounted(RunVerdict.PASSED), uncounted(RunVerdict.FAILED)) is YES
+    assert judged(uncounted(RunVerdict.PASSED), uncounted(RunVerdict.PASSED)) is NO
+
+
+def test_what_was_read_counts_for_the_types_that_it_is_about() -> None:
+    read = Read(weakened=("w",), taken_away=("t",), dangling=("d",), unreadable=("u",))
+    names = {"no test was weakened", "the public API is kept", "links lead somewhere", "fenced code can be read"}
+    wanted = {
+        TaskType.FEATURE: {"no test was weakened"},
+        TaskType.BUGFIX: {"no test was weakened"},
+        TaskType.TEST: {"no test was weakened"},
+        TaskType.REFACTOR: {"no test was weakened", "the public API is kept"},
+        TaskType.DOCS: {"links lead somewhere", "fenced code can be read"},
+    }
+    for kind, expected in wanted.items():
+        bad = outcomes(Findings(kind, ("a.py",), run(a=P), run(a=P), read=read))
+        good = outcomes(Findings(kind, ("a.py",), run(a=P), run(a=P)))
+        assert {name for name in names if bad.get(name) is NO} == expected
+        assert {name for name in names if good.get(name) is YES} == expected
 
 
 @pytest.mark.parametrize("kind", [TaskType.FEATURE, TaskType.TEST])

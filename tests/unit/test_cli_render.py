@@ -81,7 +81,7 @@ def test_json_escapes_what_a_terminal_obeys_and_stays_the_same_document() -> Non
     document = to_json(Reply(verdict="answer", message="\x1b[2J\x9b\u202e é"))
     assert harmless(document)
     assert "é" in document
-    assert json.loads(document) == {"verdict": "answer", "message": "\x1b[2J\x9b\u202e é"}
+    assert json.loads(document)["message"] == "\x1b[2J\x9b\u202e é"
     assert json.loads(to_json([])) == []
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from agentvine.domain.globs import path_fits
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.policy import MOST_RULES, Case, Decision, PolicyMistakes, Rule, decide, parse
 from agentvine.domain.request import RequestKind
@@ -20,6 +21,13 @@ QUESTION = Case(
     options=("Up", "half to even"),
 )
 APPROVAL = replace(QUESTION, kind=RequestKind.APPROVAL, message="Deliver this?", options=())
+CALL = replace(
+    APPROVAL,
+    message="May the agent write `uv.lock`?",
+    tool="Write",
+    paths=("uv.lock",),
+    rules=("dependencies",),
+)
 PERSON = replace(APPROVAL, permission_level=PermissionLevel.HUMAN_REQUIRED)
 
 
@@ -114,6 +122,76 @@ def test_what_a_person_must_approve_is_approved_by_a_rule_only_if_it_names_the_l
     assert fitting(rule('kind = "approval"', "deny"), PERSON) is not None
 
 
+@pytest.mark.parametrize(
+    "match",
+    [
+        'tools = ["Write"]',
+        'tools = ["read", "wri*"]',
+        'paths = ["uv.lock"]',
+        'paths = ["*.LOCK"]',
+        'paths = ["**"]',
+        'rules = ["licences", "dependencies"]',
+        'tools = ["*"], paths = ["*.lock"], rules = ["dependencies"], types = ["bugfix"], words = ["write"]',
+    ],
+)
+def test_a_call_is_approved_by_a_rule_that_speaks_of_it(match: str) -> None:
+    assert fitting(rule(match, "approve"), CALL) is not None
+    assert fitting(rule(match, "deny"), CALL) is not None
+    assert fitting(rule(match, "ask"), CALL) is not None
+    assert fitting(rule(match, "approve"), APPROVAL) is None, "a delivery is no call"
+    assert fitting(rule(match, "ask"), QUESTION) is None
+
+
+@pytest.mark.parametrize("match", ['tools = ["Edit"]', 'paths = ["lock"]', 'rules = ["licences"]', 'paths = ["a/*"]'])
+def test_a_rule_of_other_calls_does_not_fit(match: str) -> None:
+    for decision in ("approve", "deny", "ask"):
+        assert fitting(rule(match, decision), CALL) is None
+
+
+def test_what_is_sensitive_is_approved_only_by_a_rule_that_says_of_what_calls_it_speaks() -> None:
+    for match in ('kind = "approval"', 'words = ["write"]', 'types = ["bugfix"]'):
+        assert fitting(rule(match, "approve"), CALL) is None
+        assert fitting(rule(match, "deny"), CALL) is not None
+        assert fitting(rule(match, "ask"), CALL) is not None
+
+
+def test_an_approval_is_of_all_of_a_call_and_a_denial_of_any_part() -> None:
+    more = replace(CALL, paths=("uv.lock", "src/auth/a.py"), rules=("dependencies", "security-and-auth"))
+    for part in ('paths = ["uv.lock"]', 'rules = ["dependencies"]'):
+        assert fitting(rule(part, "approve"), more) is None
+        assert fitting(rule(part, "deny"), more) is not None
+        assert fitting(rule(part, "ask"), more) is not None
+    whole = 'paths = ["uv.lock", "src/**"], rules = ["dependencies", "security-and-auth"]'
+    assert fitting(rule(whole, "approve"), more) is not None
+    unknown = replace(CALL, paths=(), rules=())
+    for match in ('paths = ["**"]', 'rules = ["dependencies"]'):
+        for decision in ("approve", "deny"):
+            assert fitting(rule(match, decision), unknown) is None, "what is not known fits no pattern"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "fits"),
+    [
+        ("ci.yml", ".github/workflows/ci.yml", True),
+        (".github/**", ".github/workflows/ci.yml", True),
+        (".github/**", ".github", True),
+        (".github/**", "x/.github/ci.yml", False),
+        ("**/auth/**", "auth/a.py", True),
+        ("**/auth/**", "src/deep/auth/a/b.py", True),
+        ("**/auth/**", "src/authors/a.py", False),
+        ("src/*.py", "src/a.py", True),
+        ("src/*.py", "src/a/b.py", False),
+        ("src/**/b.py", "src/b.py", True),
+        ("a/**/b/**/c", "a/x/b/y/b/z/c", True),
+        ("a/**/b/**/c", "a/x/c", False),
+        ("/etc/**", "/etc/passwd", True),
+        ("SRC/?.py", "src/a.py", True),
+    ],
+)
+def test_patterns_for_paths(pattern: str, path: str, fits: bool) -> None:
+    assert path_fits((pattern,), path) is fits
+
+
 def test_the_first_rule_that_fits_decides_and_without_one_nobody_does() -> None:
     first, second = rule('words = ["up"]', "ask", "first"), rule('types = ["bugfix"]', name="second")
     assert (found := fitting(first + second)) is not None
@@ -158,7 +236,10 @@ decide = "deny"
         ("line 2, rule 'Never Round', decide: ", "'answer', 'approve', 'deny', 'ask'"),
         ("line 2, rule 'Never Round', match.types item 2: ", "'bugfix'"),
         ("line 2, rule 'Never Round', match.words item 1: ", "beginning"),
-        ("line 2, rule 'Never Round', match.when: ", "types, permission_levels, repositories, kind, words, options"),
+        (
+            "line 2, rule 'Never Round', match.when: ",
+            "types, permission_levels, repositories, kind, words, options, tools",
+        ),
         ("line 8, rule 'two', reason: ", "needed"),
         ("line 8, rule 'two', text: ", "the answer"),
         ("line 8, rule 'two', match.kind: ", "'clarification'"),
@@ -182,6 +263,10 @@ decide = "deny"
         (rule('types = ["bugfix"]', "ask") + 'text = "x"', "leave it out"),
         (rule('kind = "clarification"', "approve"), "'answer'"),
         (rule(""), "match: is needed"),
+        (rule('tools = ["Write"]'), "match.tools: leave it out"),
+        (rule('paths = ["*"], kind = "clarification"', "ask"), "match.paths: leave it out"),
+        (rule('paths = ["a\\\\b"]', "deny"), "'docs/**'"),
+        (rule('rules = ["Two Words"]', "deny"), "'dependencies'"),
         (rule("types = []"), "match: is needed"),
         (rule('words = ["*"]'), "write a word"),
         (rule('words = ["?!"]'), "write a word"),
@@ -210,7 +295,11 @@ def test_no_text_can_make_the_rules_slow() -> None:
     nasty = replace(QUESTION, message="a" * 100_000, context="a " * 50_000, repository="a" * 1000)
     rules = [rule(f'words = ["*{"a" * 150}b*", "{"a " * 90}b"]', name=f"r{number}") for number in range(100)]
     globs = [rule(f'repositories = ["{"*a" * 100}b"]', name=f"g{number}") for number in range(5)]
-    policy = parse("\n".join(rules + globs).encode())
+    deep = ", ".join(f'"{"**/a/" * 50}{letter}"' for letter in "bcdef")
+    calls = [rule(f"paths = [{deep}]", "deny", name=f"p{number}") for number in range(5)]
+    policy = parse("\n".join(rules + globs + calls).encode())
+    call = replace(nasty, kind=RequestKind.APPROVAL, tool="Write", paths=("a/" * 2000,) * 20, rules=("x",))
     before = time.perf_counter()
     assert decide(policy, nasty) is None
+    assert decide(policy, call) is None
     assert time.perf_counter() - before < 5

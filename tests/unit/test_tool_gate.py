@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import JsonValue
@@ -7,8 +8,14 @@ from structlog.testing import capture_logs
 from agentvine.domain.sensitive import Sensitive
 from agentvine.domain.tool_policy import policy_of
 from agentvine.domain.worker_types import PROFILES, TaskType
+from agentvine.kit.clock import SystemClock
+from agentvine.wire.control_plane import ControlPlane
+from agentvine.wire.messages import Claimed
 from agentvine.worker.agent.base import Decision, ToolCall, Verdict
+from agentvine.worker.agent.refusals import Refusals
 from agentvine.worker.agent.tools import TypeGate
+from agentvine.worker.asking import Asking
+from agentvine.worker.queue_client import QueueClient
 
 
 @pytest.fixture
@@ -24,7 +31,13 @@ def checkout(tmp_path: Path) -> Path:
 
 
 async def ask(gate: TypeGate, name: str, **given: JsonValue) -> Verdict:
-    return await gate(ToolCall("toolu_1", name, given))
+    """What a gate says that has nobody to ask: what needs approval waits."""
+    judgement = gate.judge(ToolCall("toolu_1", name, given))
+    if judgement.objection is not None:
+        return Verdict(Decision.DENY, judgement.objection.reason)
+    if judgement.rulings:
+        return Verdict(Decision.PARK, "\n".join(ruling.reason for ruling in judgement.rulings))
+    return Verdict(Decision.ALLOW)
 
 
 def gate(checkout: Path, kind: TaskType = TaskType.FEATURE) -> TypeGate:
@@ -154,10 +167,12 @@ async def test_a_worker_s_own_tools_narrow_what_it_may(checkout: Path) -> None:
         ("Grep", {"pattern": "KEY", "path": ".env"}),
     ],
 )
-async def test_what_is_sensitive_is_denied_with_a_way_out(checkout: Path, name: str, given: dict[str, str]) -> None:
+async def test_what_is_sensitive_needs_approval_unless_it_was_allowed(
+    checkout: Path, name: str, given: dict[str, str]
+) -> None:
     full = {key: value.format(checkout=checkout) for key, value in given.items()}
     verdict = await ask(gate(checkout), name, **full)
-    assert verdict.decision is Decision.DENY
+    assert verdict.decision is Decision.PARK
     assert "needs approval" in verdict.reason
     assert "SENSITIVE_RULES" in verdict.reason
     free = {"allow": [{"rule": rule.name} for rule in Sensitive().rules]}
@@ -165,9 +180,36 @@ async def test_what_is_sensitive_is_denied_with_a_way_out(checkout: Path, name: 
     assert (await ask(loose, name, **full)).decision is Decision.ALLOW
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("Write", {"file_path": "\ud800", "content": "x"}),
+        ("Read", {"file_path": ".env\ud800"}),
+        ("Bash", {"command": "rm '\ud800' '\0' " + "x" * 10_000}),
+        ("Write", {"file_path": "x" * 100_000}),
+        ("Edit", {"file_path": ["a"]}),
+        ("Bash", {"command": "echo x > $(pwd)/LICENSE; \\"}),
+        ("\ud800", {}),
+    ],
+)
+async def test_whatever_a_call_holds_it_is_judged(checkout: Path, name: str, given: dict[str, JsonValue]) -> None:
+    gate(checkout).judge(ToolCall("toolu_1", name, given))
+
+
+async def test_what_a_call_is_about_is_known(checkout: Path) -> None:
+    here = gate(checkout)
+    both = here.judge(ToolCall("toolu_1", "Bash", {"command": "pip install x; echo x > LICENSE; rm -f go.mod"}))
+    assert {ruling.rule for ruling in both.rulings} == {"package-installs", "licences", "dependencies"}
+    assert set(both.paths) >= {"LICENSE", "go.mod"}
+    assert both.deleted == ("go.mod",)
+    hard = here.judge(ToolCall("toolu_1", "Bash", {"command": "echo x > LICENSE; git push"}))
+    assert hard.objection is not None
+    assert hard.rulings == ()
+
+
 async def test_an_exception_for_another_repository_does_not_help(checkout: Path) -> None:
     allowed = {"allow": [{"rule": "dependencies", "repositories": ["https://example.org/a/*"]}]}
-    for repository, decision in (("https://example.org/a/b", Decision.ALLOW), ("https://example.org/c", Decision.DENY)):
+    for repository, decision in (("https://example.org/a/b", Decision.ALLOW), ("https://example.org/c", Decision.PARK)):
         here = TypeGate(
             PROFILES[TaskType.FEATURE], checkout, sensitive=Sensitive.model_validate(allowed), repository=repository
         )
@@ -181,16 +223,27 @@ async def test_no_exception_makes_pushing_the_agent_s(checkout: Path) -> None:
         assert (await ask(loose, "Bash", command=command)).decision is Decision.DENY
 
 
+def asking(gate: TypeGate, refusals: Refusals) -> Asking:
+    """One that never comes to ask anybody."""
+    nobody = QueueClient(cast("ControlPlane", None), None, "wrk_a", SystemClock())
+    return Asking(gate, nobody, cast("Claimed", None), hold=0, expiry=1, refusals=refusals)
+
+
+async def call(gate: Asking, name: str, **given: JsonValue) -> None:
+    assert (await gate(ToolCall("toolu_1", name, given))).decision in {Decision.ALLOW, Decision.DENY}
+
+
 async def test_every_refusal_is_logged_and_kept_without_secrets(checkout: Path) -> None:
-    here = gate(checkout, TaskType.DOCS)
+    refusals = Refusals()
+    here = asking(gate(checkout, TaskType.DOCS), refusals)
     token = "ghp_" + "a1" * 15
     with capture_logs() as logged:
-        await ask(here, "Read", file_path="README.md")
-        await ask(here, "Write", file_path="src/a.py")
-        await ask(here, "Write", file_path="src/a.py")
-        await ask(here, "Bash", command=f"git push https://x:{token}@example.org/a\x1b[2J")
-        await ask(here, "WebFetch", url="https://example.org/")
-    kept = [(call.tool, call.subject, call.rule, call.count) for call in here.refusals.calls]
+        await call(here, "Read", file_path="README.md")
+        await call(here, "Write", file_path="src/a.py")
+        await call(here, "Write", file_path="src/a.py")
+        await call(here, "Bash", command=f"git push https://x:{token}@example.org/a\x1b[2J")
+        await call(here, "WebFetch", url="https://example.org/")
+    kept = [(call.tool, call.subject, call.rule, call.count) for call in refusals.calls]
     assert kept == [
         ("Write", "src/a.py", "tool-policy", 2),
         ("Bash", "git push https://x:[redacted]@example.org/a [2J", "shell", 1),
@@ -206,8 +259,9 @@ async def test_a_command_that_names_files_without_end_is_not_looked_through(chec
 
 
 async def test_a_flood_of_refusals_is_bounded(checkout: Path) -> None:
-    here = gate(checkout, TaskType.REVIEW)
+    refusals = Refusals()
+    here = asking(gate(checkout, TaskType.REVIEW), refusals)
     for number in range(300):
-        await ask(here, "Write\n\0" * 50, file_path=f"{number}" + "x" * 10_000)
-        await ask(here, "Bash", command=f"rm {number}")
-    assert len(here.refusals.calls) == 200
+        await call(here, "Write\n\0" * 50, file_path=f"{number}" + "x" * 10_000)
+        await call(here, "Bash", command=f"rm {number}")
+    assert len(refusals.calls) == 200
