@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,8 @@ class Site:
 
 
 @asynccontextmanager
-async def running_site() -> AsyncIterator[Site]:
-    """Start one in a temporary directory; all of it is gone afterwards."""
+async def running_site(more: Mapping[str, str] | None = None) -> AsyncIterator[Site]:
+    """Start one in a temporary directory, with `more` variables; all of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="agentvine-bench-") as directory, socket.socket() as listener:
         data = Path(directory)
         keys = await machine_keys(data)
@@ -54,6 +54,7 @@ async def running_site() -> AsyncIterator[Site]:
             "AGENTVINE_SERVER_DATA_DIR": directory,
             "AGENTVINE_SERVER_LISTEN_FD": str(listener.fileno()),
             "AGENTVINE_SERVER_REPOSITORY_CONCURRENCY": "10000",
+            **(more or {}),
         }
         argv = [sys.executable, "-m", "agentvine", "server"]
         server = await spawn(argv, cwd=data, env=environment, output=data / "server.log", pass_fds=(listener.fileno(),))
