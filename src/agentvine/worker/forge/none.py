@@ -1,6 +1,6 @@
 """A bare git remote: the branch is named, and that is all."""
 
-from agentvine.worker.forge.base import Proposal
+from agentvine.worker.forge.base import Proposal, Review
 
 
 class NoForge:
@@ -10,4 +10,8 @@ class NoForge:
 
     async def propose(self, proposal: Proposal) -> str | None:
         """Nothing can be proposed."""
+        return None
+
+    async def review(self, review: Review) -> str | None:
+        """Nothing can be reviewed."""
         return None

@@ -1,0 +1,290 @@
+"""One patient connection to a forge's API: retries, rate limits, timeouts and redirects are decided here.
+
+Which calls are tried again in place. One that may be repeated without harm (GET, PUT, PATCH, DELETE): after anything
+that may pass. Any call: if it surely did nothing, because the forge was not reached or said to come back later. A POST
+whose fate is unknown (no answer, or 5xx) is never repeated blindly: it raises `Unsure`, and the caller looks what is
+there.
+
+How long: a further try begins only within `patience` seconds. A forge that asks for a longer pause gets it:
+`ForgeUnavailable` says how long, and the slot is free until then.
+
+The token is in a header, made anew for each request; addresses, messages and logs never hold it. Redirects are followed
+to the same origin only (a renamed repository's is its id on the same host), so it reaches no other host.
+"""
+
+import email.utils
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Self
+
+import httpx
+from pydantic import JsonValue
+
+from agentvine import __version__
+from agentvine.domain.retry import FailureReason
+from agentvine.kit.backoff import Backoff
+from agentvine.kit.clock import Clock
+from agentvine.kit.doorbell import pause
+from agentvine.kit.logs import logger, redact
+from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable
+
+PATIENCE = 60.0
+CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
+"""A handshake across the world and two lost packets; a pull request over thousands of files is made within ten."""
+_MOST_REDIRECTS = 3
+_REDIRECTS = frozenset({301, 302, 307, 308})
+_MOST_WORDS = 500
+_LARGEST = 64 * 1024 * 1024
+_UNTOLD_LIMIT = 60.0
+"""Seconds to wait where a limit is told without a time: what GitHub asks for its secondary limits."""
+_LONGEST_WAIT = 86_400.0
+
+_log = logger("forge")
+
+Authorize = Callable[[], Awaitable[Mapping[str, str]]]
+"""Makes the headers that say who asks. Raises ForgeProblem."""
+Parameters = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a forge answered with a status below 300."""
+
+    status: int
+    body: bytes
+    value: JsonValue
+
+
+class Unsure(Exception):
+    """A call was sent and nobody knows whether it was carried out: look before the next one."""
+
+
+class Refusal(Exception):
+    """A 4xx that is not about who asks, or how often. The caller may know what it means."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"{said} ({status})" if said else f"it answers {status}")
+        self.status = status
+        self.said = said
+
+
+class _Again(Exception):
+    """This try failed and did nothing, or may be repeated."""
+
+    def __init__(self, why: str, wait: float | None = None) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
+class Connection:
+    """Speaks to one forge as one user. `name` is for messages; `api` is the address below which all calls are."""
+
+    def __init__(
+        self,
+        name: str,
+        api: str,
+        authorize: Authorize,
+        *,
+        clock: Clock,
+        headers: Mapping[str, str] | None = None,
+        patience: float = PATIENCE,
+        backoff: Backoff | None = None,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        self.name = name
+        self.api = httpx.URL(f"{api.rstrip('/')}/")
+        self.clock = clock
+        self.patience = patience
+        self.backoff = backoff or Backoff(first=0.5, most=10.0)
+        self._authorize = authorize
+        self._http = httpx.AsyncClient(
+            headers={"User-Agent": f"agentvine/{__version__}", "Accept": "application/json", **(headers or {})},
+            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            follow_redirects=False,
+            verify=True if self.api.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            trust_env=not _is_loopback(self.api.host),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, parameters: Parameters | None = None, *, accept: str | None = None) -> Told:
+        """What is at `path`. Raises Refusal, ForgeProblem."""
+        return await self.send("GET", path, parameters=parameters, accept=accept)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: JsonValue = None,
+        *,
+        parameters: Parameters | None = None,
+        accept: str | None = None,
+        repeatable: bool | None = None,
+    ) -> Told:
+        """One call, tried as this module says. `path`: quoted, without a slash before it.
+
+        `repeatable`: that it may be carried out twice; None: all but POST. Raises Refusal, Unsure, ForgeProblem.
+        """
+        may_repeat = method != "POST" if repeatable is None else repeatable
+        request = self._http.build_request(
+            method, self.api.join(path), json=body, params=parameters, headers={"Accept": accept} if accept else None
+        )
+        if body is None:
+            request.headers.pop("Content-Type", None)
+        began, attempt = self.clock.elapsed(), 0
+        while True:
+            attempt += 1
+            try:
+                return await self._try(request, may_repeat)
+            except _Again as again:
+                asked_for = again.wait or 0.0
+                delay = max(asked_for, self.backoff.delay(attempt))
+                if self.clock.elapsed() - began + delay > self.patience:
+                    raise ForgeUnavailable(f"{self.name}: {again}", again.wait) from again
+                _log.info("trying again", forge=self.name, why=str(again), attempt=attempt)
+            await pause(delay)
+
+    async def _try(self, request: httpx.Request, may_repeat: bool) -> Told:
+        for _ in range(_MOST_REDIRECTS + 1):
+            response = await self._answer(request, may_repeat)
+            if response.status_code not in _REDIRECTS:
+                return self._understood(response, may_repeat)
+            request = self._redirected(request, response)
+        raise ForgeRefused(f"{self.name}: one redirect leads to the next; check the forge's address")
+
+    async def _answer(self, request: httpx.Request, may_repeat: bool) -> httpx.Response:
+        request.headers.update(await self._authorize())
+        try:
+            return await self._http.send(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise _Again(f"it cannot be reached ({_words(error)})") from error
+        except httpx.TransportError as error:
+            why = f"it does not answer ({_words(error)})"
+            raise _Again(why) if may_repeat else Unsure(f"{self.name}: {why}") from error
+
+    def _redirected(self, request: httpx.Request, response: httpx.Response) -> httpx.Request:
+        """The same request to where the answer says, if that is the same origin."""
+        try:
+            there = response.url.join(response.headers.get("Location", ""))
+        except httpx.InvalidURL:
+            raise ForgeRefused(f"{self.name} answers with a redirect to no address") from None
+        if (there.scheme, there.host, there.port) != (self.api.scheme, self.api.host, self.api.port):
+            raise ForgeRefused(
+                f"{self.name} sends on to {there.scheme}://{there.host}; the token is not taken there. "
+                "If that is the forge, write its address into the settings",
+                FailureReason.REPOSITORY_NOT_FOUND,
+            )
+        return self._http.build_request(
+            request.method, there, content=request.content, headers=_kept(request.headers, request.content)
+        )
+
+    def _understood(self, response: httpx.Response, may_repeat: bool) -> Told:
+        status = response.status_code
+        if status < 300:
+            return self._told(response, may_repeat)
+        said = _said(response)
+        wait = limit_of(response, said, self.clock.now())
+        if wait is not None:
+            raise _Again(f"its rate limit is reached ({status})", wait)
+        if status == 408 or status >= 500:
+            why = f"it answers {status}"
+            raise _Again(why, retry_after(response, self.clock.now())) if may_repeat else Unsure(f"{self.name}: {why}")
+        if status == 401:
+            raise ForgeRefused(
+                f"{self.name} does not know the token that it was shown ({said or status}); it may have expired or "
+                "been revoked: store a new one (docs/forges.md)",
+                FailureReason.REPOSITORY_AUTH_FAILED,
+            )
+        raise Refusal(status, said)
+
+    def _told(self, response: httpx.Response, may_repeat: bool) -> Told:
+        if len(response.content) > _LARGEST:
+            raise ForgeRefused(f"{self.name} answers with more than {_LARGEST} bytes")
+        kind = response.headers.get("Content-Type", "")
+        if not response.content or "json" not in kind:
+            return Told(response.status_code, response.content, None)
+        try:
+            return Told(response.status_code, response.content, response.json())
+        except ValueError:
+            why = f"{self.name} answers with something that is no JSON"
+            raise _Again(why) if may_repeat else Unsure(why) from None
+
+
+def limit_of(response: httpx.Response, said: str, now: datetime) -> float | None:
+    """Seconds until a rate limit ends; None if the answer is about something else.
+
+    429 anywhere. GitHub says 403 as well, with no requests remaining or in words ("Rate limits for the REST API");
+    it tells the end as X-RateLimit-Reset, GitLab as RateLimit-Reset, both in seconds since 1970.
+    """
+    headers, status = response.headers, response.status_code
+    used_up = headers.get("X-RateLimit-Remaining") == "0" or "rate limit" in said.lower()
+    if status != 429 and not (status == 403 and (used_up or "Retry-After" in headers)):
+        return None
+    if (asked := retry_after(response, now)) is not None:
+        return asked
+    for name in ("X-RateLimit-Reset", "RateLimit-Reset"):
+        moment = headers.get(name, "")
+        if moment.isascii() and moment.isdigit() and headers.get(name.replace("Reset", "Remaining"), "0") == "0":
+            return min(max(float(moment) - now.timestamp(), 0.0), _LONGEST_WAIT)
+    return _UNTOLD_LIMIT
+
+
+def retry_after(response: httpx.Response, now: datetime) -> float | None:
+    """The seconds of Retry-After (RFC 9110 section 10.2.3: a number, or a date); None if it does not say."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), _LONGEST_WAIT)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+        return min(max((moment - now).total_seconds(), 0.0), _LONGEST_WAIT)
+    except (ValueError, TypeError):
+        return None
+
+
+def _kept(headers: httpx.Headers, content: bytes) -> dict[str, str]:
+    kept = {name: headers[name] for name in ("Accept",) if name in headers}
+    return {**kept, "Content-Type": "application/json"} if content else kept
+
+
+def _said(response: httpx.Response) -> str:
+    """What an error answer says, in one line."""
+    try:
+        value = response.json()
+    except ValueError:
+        return ""
+    words: list[str] = []
+    _collect(value, words)
+    return redact(" ".join("; ".join(dict.fromkeys(words)).split()))[:_MOST_WORDS]
+
+
+def _collect(value: JsonValue, words: list[str]) -> None:
+    """The messages in the forms that forges use: a text, a list of them, texts by field."""
+    if isinstance(value, str):
+        words.append(value)
+    elif isinstance(value, list):
+        for one in value:
+            _collect(one, words)
+    elif isinstance(value, dict):
+        if isinstance(value.get("field"), str) and not value.get("message"):
+            words.append(f"{value['field']}: {value.get('code', 'invalid')}")
+        for name, one in value.items():
+            if name not in {"documentation_url", "url", "status", "resource", "field", "code"}:
+                _collect(one, words)
+
+
+def _words(error: Exception) -> str:
+    return redact(str(error)) or type(error).__name__
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

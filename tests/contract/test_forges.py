@@ -1,0 +1,172 @@
+"""Every forge, and none, held against the same suite and against what the forges publish about their APIs."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from agentvine.kit.clock import SystemClock
+from agentvine.kit.process import run
+from agentvine.testing.forges.conformance import ForgeConformance
+from agentvine.testing.forges.description import Description, in_file
+from agentvine.testing.forges.gitea import GiteaServer
+from agentvine.testing.forges.github import GitHubServer
+from agentvine.testing.forges.gitlab import GitLabServer
+from agentvine.testing.forges.played import BRANCH, HEAD, HURRIED, OneToken, Played, a_proposal, a_review
+from agentvine.testing.forges.server import Fault
+from agentvine.testing.forges.world import NAME, OWNER
+from agentvine.worker.forge.base import ForgeRefused
+from agentvine.worker.forge.choice import Forges
+from agentvine.worker.forge.none import NoForge
+from agentvine.worker.forge.sites import KNOWN, ForgeKind, ForgeSite
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = Path(sys.prefix) / "share" / "openapi" / "api.github.com.json"
+
+
+@pytest.fixture
+async def github_description() -> Description:
+    """GitHub's own; fetched if `make` has not done it."""
+    if not PUBLISHED.exists():
+        fetch = ["bash", str(ROOT / "scripts/fetch_openapi.sh"), str(PUBLISHED)]
+        env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
+        done = await run(fetch, cwd=ROOT, env=env, timeout=110)
+        if done.exit_code != 0:
+            pytest.fail(f"GitHub's API description could not be fetched; `make test` does it first: {done.stderr}")
+    return in_file(PUBLISHED)
+
+
+async def test_what_cannot_be_fetched_is_told(tmp_path: Path) -> None:
+    """On a machine without npm, and with no registry named."""
+    for tool in ("bash", "mkdir", "dirname", "flock", "mktemp", "rm"):
+        found = shutil.which(tool)
+        assert found is not None
+        (tmp_path / tool).symlink_to(found)
+    argv = [str(tmp_path / "bash"), str(ROOT / "scripts/fetch_openapi.sh"), str(tmp_path / "x/api.json")]
+    done = await run(argv, cwd=ROOT, env={"PATH": str(tmp_path)}, timeout=30)
+    assert done.exit_code == 1
+    assert "needs npm" in done.stderr
+    assert not (tmp_path / "x/api.json").exists()
+
+
+class TestGitHub(ForgeConformance):
+    @pytest.fixture
+    def played(self, github_description: Description) -> Played:
+        return Played(ForgeKind.GITHUB, lambda: GitHubServer(github_description))
+
+
+class TestGitLab(ForgeConformance):
+    @pytest.fixture
+    def played(self) -> Played:
+        return Played(ForgeKind.GITLAB, GitLabServer)
+
+
+class TestGitea(ForgeConformance):
+    @pytest.fixture
+    def played(self) -> Played:
+        return Played(ForgeKind.GITEA, GiteaServer)
+
+
+class TestNoForge:
+    async def test_it_opens_and_reviews_nothing(self) -> None:
+        forges = Forges(KNOWN, OneToken(), SystemClock(), HURRIED)
+        for url in ("file:///srv/git/shop.git", "https://git.example.org/acme/shop", "git@git.example.org:acme/shop"):
+            forge = await forges.of(url)
+            assert isinstance(forge, NoForge)
+            assert not forge.opens_pull_requests
+            assert await forge.propose(a_proposal()) is None
+            assert await forge.review(a_review()) is None
+
+
+class TestGitHubAlone:
+    """What the others do not have."""
+
+    @pytest.fixture
+    async def server(self, github_description: Description) -> AsyncIterator[GitHubServer]:
+        async with GitHubServer(github_description) as server:
+            server.world.branches[BRANCH] = HEAD
+            yield server
+            assert server.violations == []
+
+    async def test_an_app_signs_in_and_keeps_its_token(self, server: GitHubServer, tmp_path: Path) -> None:
+        forges = an_app(server, tmp_path)
+        forge = await forges.of(f"git@127.0.0.1:{OWNER}/{NAME}.git")
+        for _ in range(2):
+            assert await forge.propose(a_proposal()) is not None
+        assert server.given == 1
+        server.token = "revoked by GitHub"
+        assert await forge.propose(a_proposal(text="new words")) is not None
+        assert server.given == 2
+
+    async def test_a_token_that_is_about_to_end_is_renewed(self, server: GitHubServer, tmp_path: Path) -> None:
+        server.lifetime = timedelta(minutes=4)
+        forge = await an_app(server, tmp_path).of(f"{server.url}/{OWNER}/{NAME}")
+        assert await forge.propose(a_proposal()) is not None
+        assert server.given > 1
+
+    @pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.TWICE, Fault.LIMITED, Fault.BAD_GATEWAY])
+    async def test_signing_in_survives_what_everything_survives(
+        self, server: GitHubServer, tmp_path: Path, fault: Fault
+    ) -> None:
+        for number in range(2):
+            server.calls.clear()
+            server.world.pulls.clear()
+            server.faults = {number: fault}
+            forge = await an_app(server, tmp_path).of(f"{server.url}/{OWNER}/{NAME}")
+            assert await forge.propose(a_proposal()) is not None
+            assert len(server.world.pulls) == 1
+
+    async def test_an_app_that_is_not_installed(self, server: GitHubServer, tmp_path: Path) -> None:
+        forge = await an_app(server, tmp_path).of(f"{server.url}/{OWNER}/gone")
+        with pytest.raises(ForgeRefused, match="is not installed for acme/gone"):
+            await forge.propose(a_proposal())
+
+    async def test_a_repository_that_was_renamed_is_found(self, server: GitHubServer) -> None:
+        forge = await Forges([at(server)], OneToken(), SystemClock(), HURRIED).of(f"{server.url}/{server.moved_from}")
+        assert await forge.propose(a_proposal()) is not None
+        assert len(server.world.pulls) == 1
+
+    async def test_the_new_name_of_a_branch_is_told(self, server: GitHubServer) -> None:
+        server.world.renamed["master"] = "main"
+        forge = await Forges([at(server)], OneToken(), SystemClock(), HURRIED).of(f"{server.url}/{OWNER}/{NAME}")
+        with pytest.raises(ForgeRefused, match="is called 'main' now"):
+            await forge.propose(a_proposal(target="master"))
+
+    async def test_a_plan_without_drafts(self, server: GitHubServer) -> None:
+        server.world.drafts = False
+        forge = await Forges([at(server)], OneToken(), SystemClock(), HURRIED).of(f"{server.url}/{OWNER}/{NAME}")
+        assert await forge.propose(a_proposal(draft=True)) is not None
+        assert not server.world.pulls[0].draft
+
+    async def test_what_the_settings_of_the_forge_add(self, server: GitHubServer) -> None:
+        site = at(server, labels=("agentvine", "automated"), reviewers=("noor", "team/core"), draft=True)
+        forge = await Forges([site], OneToken(), SystemClock(), HURRIED).of(f"{server.url}/{OWNER}/{NAME}")
+        await forge.propose(a_proposal())
+        (pull,) = server.world.pulls
+        assert (pull.labels, pull.reviewers) == (["agentvine", "automated"], ["mira", "noor", "team/core"])
+        assert pull.draft
+
+
+def at(server: GitHubServer, **more: object) -> ForgeSite:
+    return ForgeSite.model_validate({"kind": "github", "url": server.url, "labels": (), **more})
+
+
+@cache
+def a_key() -> RSAPrivateKey:
+    return generate_private_key(65537, 2048)
+
+
+def an_app(server: GitHubServer, folder: Path) -> Forges:
+    """Forges of which `server` is one, where an app signs in."""
+    key = a_key()
+    file = folder / "app.pem"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    server.app_key = key.public_key()
+    site = at(server, app_id="4711", app_key_file=str(file))
+    return Forges([site], OneToken(), SystemClock(), HURRIED)
