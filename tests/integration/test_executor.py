@@ -33,8 +33,9 @@ from agentvine.worker.agent.base import ModelAccess, Watchdog
 from agentvine.worker.agent.boxed import claude_in
 from agentvine.worker.checkpoint import CHECKPOINT
 from agentvine.worker.conclusion import Conclusion, Delivered, Failed, Parked, Progress
+from agentvine.worker.credentials import NoCredentials
 from agentvine.worker.executor import TaskExecutor
-from agentvine.worker.forge.none import NoForge
+from agentvine.worker.forge.choice import Forges
 from agentvine.worker.git import Git
 from agentvine.worker.job import Workshop
 from agentvine.worker.mirror import Mirrors
@@ -186,7 +187,7 @@ async def workshop(
         spares=Spares(root / "spares"),
         boxes=boxes,
         verifier=Verifier(boxes, BaseResults(root / "base-results"), clock, surroundings=toolchain.path, longest=60),
-        forge=NoForge(),
+        forges=Forges((), NoCredentials(), clock),
         queue=QueueClient(plane, None, "wrk_bugfix", clock),
         clock=clock,
         model=ModelAccess(model.url, KEY),

@@ -2,19 +2,28 @@ import pytest
 
 from agentvine.domain.evidence import CheckOutcome, CommandRecord
 from agentvine.domain.worker_types import TaskType
+from agentvine.worker.verification.cases import Outcome, TestCase
 from agentvine.worker.verification.checks import Findings, checks, review_checks
 from agentvine.worker.verification.reading import Read
 from agentvine.worker.verification.results import CaseOutcome
 from agentvine.worker.verification.runs import RunVerdict, TestRun
 
 P, F, S = CaseOutcome.PASSED, CaseOutcome.FAILED, CaseOutcome.SKIPPED
+_FULL = {P: Outcome.PASSED, F: Outcome.FAILED, S: Outcome.SKIPPED}
 YES, NO, NA, UNKNOWN = CheckOutcome.PASSED, CheckOutcome.FAILED, CheckOutcome.NOT_APPLICABLE, CheckOutcome.UNKNOWN
 
 
 def run(verdict: RunVerdict | None = None, **cases: CaseOutcome) -> TestRun:
     record = CommandRecord(argv=("t",), where="base", exit_code=0, seconds=1.0, output_sha256="0" * 64)
     found = verdict or (RunVerdict.FAILED if F in cases.values() else RunVerdict.PASSED)
-    return TestRun(verdict=found, why="" if found is RunVerdict.PASSED else found.value, cases=cases, record=record)
+    # what is called `file` is no test, but a file that did not load; all tests stand in it
+    tests = tuple(
+        TestCase(file="t.js", name="t.js" if name == "file" else name, outcome=_FULL[outcome], container=name == "file")
+        for name, outcome in cases.items()
+    )
+    known = {test.id: outcome for test, outcome in zip(tests, cases.values(), strict=True)}
+    why = "" if found is RunVerdict.PASSED else found.value
+    return TestRun(verdict=found, why=why, cases=known, tests=tests, record=record)
 
 
 def uncounted(verdict: RunVerdict) -> TestRun:

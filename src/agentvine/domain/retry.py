@@ -43,6 +43,8 @@ class FailureReason(StrEnum):
     # The surroundings failed.
     SETUP_FAILED = "setup_failed"
     REPOSITORY_UNREACHABLE = "repository_unreachable"
+    FORGE_UNAVAILABLE = "forge_unavailable"
+    """The branch is pushed; the pull request or the review has to wait."""
     DISK_FULL = "disk_full"
     WORKER_LOST = "worker_lost"
     WORKER_ERROR = "worker_error"
@@ -112,6 +114,7 @@ RETRY_RULES: Mapping[FailureReason, RetryRule] = MappingProxyType(
         _REASON.MODEL_AUTH_FAILED: RetryRule(retry=True, counts=False, first_delay=30.0),
         _REASON.SETUP_FAILED: _AGAIN,
         _REASON.REPOSITORY_UNREACHABLE: _AGAIN,
+        _REASON.FORGE_UNAVAILABLE: _NOT_ITS_FAULT,
         _REASON.DISK_FULL: _NOT_ITS_FAULT,
         _REASON.WORKER_LOST: RetryRule(retry=True, first_delay=0.0),
         _REASON.WORKER_ERROR: _AGAIN,

@@ -13,6 +13,7 @@ from agentvine.worker.job import Job
 from agentvine.worker.place import never_commit_leftovers
 from agentvine.worker.sandbox.base import MODEL_URL, Upstream
 from agentvine.worker.verification.commands import Commands
+from agentvine.worker.verification.runs import within
 from agentvine.worker.verification.verify import SetupFailed, commands_of
 from agentvine.worker.workspace import Workspace
 
@@ -74,7 +75,8 @@ async def set_up(bench: Bench, box: OpenBox) -> None:
     setup = bench.commands.setup
     if setup is None:
         return
-    done = await attempt(box, setup.argv, cwd=bench.workspace.path, timeout=setup.timeout_seconds)
+    argv = within(setup.directory, setup.argv)
+    done = await attempt(box, argv, cwd=bench.workspace.path, timeout=setup.timeout_seconds)
     if done.exit_code != 0:
         said = f"{done.stdout}\n{done.stderr}".strip()[-2000:]
         raise SetupFailed(f"the set-up `{' '.join(setup.argv)}` ended with {done.exit_code}: {said}")

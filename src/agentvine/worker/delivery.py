@@ -16,13 +16,13 @@ from agentvine.kit.logs import logger, redact
 from agentvine.wire.messages import Claimed, DeliveryIntent
 from agentvine.worker import git
 from agentvine.worker.conclusion import Delivered, Failed, Progress
-from agentvine.worker.forge.base import Forge, Proposal
+from agentvine.worker.forge.base import Forge, Proposal, Review
+from agentvine.worker.forge.description import description, remarks
 from agentvine.worker.host_lock import exclusive
 from agentvine.worker.mirror import BranchNotFound, Mirror, RepositoryEmpty
 from agentvine.worker.publisher import BranchMoved, Publisher
 from agentvine.worker.rewriting import RebaseConflict
 from agentvine.worker.storing import Shelf, insist
-from agentvine.worker.verification.telling import evidence_in_words
 from agentvine.worker.verification.verify import failing
 
 TRIES = 3
@@ -93,7 +93,17 @@ class Deliverer:
         order = self._claimed.order
         delivery = Delivery(kind="report", branch=order.branch, old_sha=result.base, new_sha=result.base)
         await self._journal(delivery)
-        return Delivered(delivery, result.summary)
+        review = Review(
+            repository=order.repository,
+            branch=order.branch,
+            head_sha=result.base,
+            text=result.summary,
+            remarks=remarks(result.evidence.findings),
+            order=order.id,
+        )
+        self._progress.ensure_held()
+        url = await self._forge.review(review)
+        return Delivered(delivery.model_copy(update={"url": url}), result.summary)
 
     async def _onto_the_task_s_branch(self, result: Verified) -> Delivered | Failed:
         """One delivery onto a branch at a time on this host: else each would move the branch while the next verifies
@@ -194,8 +204,9 @@ class Deliverer:
             branch=delivery.branch,
             target=self._claimed.order.branch,
             title=redact(asked.title),
-            text=redact(f"{result.summary}\n\n{evidence_in_words(result.evidence)}"),
+            text=redact(description(asked, self._claimed.task.id, result.evidence, result.summary)),
             head_sha=delivery.new_sha,
+            order=self._claimed.order.id,
         )
         self._progress.ensure_held()
         url = await self._forge.propose(proposal)

@@ -25,7 +25,9 @@ from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Conclusion, Failed, Parked, Progress
 from agentvine.worker.confinement import WITHOUT, sandbox_here
 from agentvine.worker.delivery import Deliverer, Verified
-from agentvine.worker.forge.none import NoForge
+from agentvine.worker.forge.base import ForgeProblem
+from agentvine.worker.forge.choice import Forges
+from agentvine.worker.forge.sites import read_forges
 from agentvine.worker.git import Git
 from agentvine.worker.git_errors import RepositoryProblem
 from agentvine.worker.handover import Fresh, Ready, Start, handed_over
@@ -72,6 +74,9 @@ class TaskExecutor:
     async def _concluded(self, job: Job) -> Conclusion:
         try:
             return await self._carry_out(job)
+        except ForgeProblem as problem:
+            told = Failure(reason=problem.reason, detail=str(problem), retry_after_seconds=problem.retry_after)
+            return Failed(told)
         except RepositoryProblem as problem:
             return _failed(problem.reason, str(problem))
         except InvalidInput as mistake:  # the repository's .agentvine.toml
@@ -118,7 +123,8 @@ class TaskExecutor:
         if job.claimed.order.permission_level is PermissionLevel.HUMAN_REQUIRED and not approved:
             return self._ask(job, result)
         await job.progress.report(Phase.DELIVERING)
-        deliverer = Deliverer(job.progress, job.publisher, job.mirror, job.shop.forge, job.shelf, job.verify)
+        forge = await job.shop.forges.of(job.claimed.order.repository)
+        deliverer = Deliverer(job.progress, job.publisher, job.mirror, forge, job.shelf, job.verify)
         if job.task.type is TaskType.REVIEW:
             return await deliverer.report(result)
         return await deliverer.deliver(result)
@@ -176,7 +182,7 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
         spares=Spares(root / "spares"),
         boxes=boxes,
         verifier=verifier,
-        forge=NoForge(),
+        forges=Forges(read_forges(config.forges), config.credentials, clock),
         queue=around.queue,
         clock=clock,
         model=config.model_access,

@@ -19,7 +19,7 @@ from agentvine.worker.agent.refusals import Refusals
 from agentvine.worker.approving import Approvals
 from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Progress
-from agentvine.worker.forge.base import Forge
+from agentvine.worker.forge.choice import Forges
 from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirror, Mirrors
 from agentvine.worker.place import Place
@@ -43,7 +43,7 @@ class Workshop:
     spares: Spares
     boxes: Boxes
     verifier: Verifier
-    forge: Forge
+    forges: Forges
     queue: QueueClient
     clock: Clock
     model: ModelAccess = field(default_factory=lambda: ModelAccess(None, None))

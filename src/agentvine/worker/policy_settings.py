@@ -38,6 +38,8 @@ class PolicySettings(Settings):
         Field(default=(), examples=["/usr/local/bin/forge-token get"])
     )
     """What prints the token for a repository where none is stored, told as git tells a credential helper."""
+    forges: _File | None = Field(default=None, examples=["/etc/agentvine/forges.toml"])
+    """The operator's file of forges besides github.com, gitlab.com and codeberg.org, where pull requests are opened."""
     sensitive_rules: _File | None = Field(default=None, examples=["/etc/agentvine/sensitive.toml"])
     """The operator's file that tightens or loosens what counts as a sensitive operation."""
 

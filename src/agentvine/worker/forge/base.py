@@ -81,7 +81,7 @@ class ForgeProblem(RepositoryProblem):
 class ForgeUnavailable(ForgeProblem):
     """It does not answer, fails, or wants to be left alone for `retry_after` seconds."""
 
-    reason = FailureReason.REPOSITORY_UNREACHABLE
+    reason = FailureReason.FORGE_UNAVAILABLE
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)

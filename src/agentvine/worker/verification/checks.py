@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from agentvine.domain.evidence import Check, CheckOutcome
 from agentvine.domain.worker_types import TaskType
 from agentvine.worker.files import FileKind, kind_of
+from agentvine.worker.verification.compare import reproducing
 from agentvine.worker.verification.reading import Read
 from agentvine.worker.verification.results import CaseOutcome
 from agentvine.worker.verification.runs import RunVerdict, TestRun
 
 _SHOWN = 10
+_SHOWING = frozenset({RunVerdict.PASSED, RunVerdict.FAILED})
+"""Runs from which something is known of tests."""
 _MEND = "say how they are run in .agentvine.toml on the base branch ([test] command = …)"
 
 
@@ -83,10 +86,12 @@ def _tests_pass(found: Findings, *, needed: bool) -> Check:
     if after is None:
         outcome = CheckOutcome.UNKNOWN if needed else CheckOutcome.NOT_APPLICABLE
         return Check(name=name, outcome=outcome, why=f"no command that runs tests was found; {_MEND}")
-    if not needed and after.verdict in {RunVerdict.NO_TESTS, RunVerdict.BROKEN} and _same(before, after):
+    if not needed and after.verdict not in {*_SHOWING, RunVerdict.UNKNOWN} and _same(before, after):
         return Check(name=name, outcome=CheckOutcome.NOT_APPLICABLE, why=f"as on the base: {after.why}")
     if after.verdict is RunVerdict.PASSED:
         return Check(name=name, outcome=CheckOutcome.PASSED, seconds=after.seconds)
+    if after.verdict is RunVerdict.UNKNOWN:
+        return Check(name=name, outcome=CheckOutcome.UNKNOWN, why=after.why)
     if after.verdict is not RunVerdict.FAILED or before is None or before.verdict is not RunVerdict.FAILED:
         return _failed(name, after.why)
     return _red_already(name, before, after)
@@ -113,7 +118,7 @@ def _red_already(name: str, before: TestRun, after: TestRun) -> Check:
 
 def _nothing_broke(found: Findings) -> Check:
     name, before, after = "what was green is green", found.before, found.after
-    if before is None or before.verdict in {RunVerdict.NO_TESTS, RunVerdict.BROKEN}:
+    if before is None or before.verdict not in _SHOWING:
         why = f"nothing is known of tests on the base: {before.why if before else 'there are none'}"
         return Check(name=name, outcome=CheckOutcome.NOT_APPLICABLE, why=why)
     if before.cases is None or after is None or after.cases is None:
@@ -161,7 +166,7 @@ def _reproduced(found: Findings) -> Check:
     if after.cases is None or crossed.cases is None:
         shown = after.verdict is RunVerdict.PASSED and crossed.verdict is RunVerdict.FAILED
         return _check(name, "" if shown else "the tests pass on the base, too: add one that fails there")
-    shown_by = [test for test in after.named(CaseOutcome.PASSED) if _fails(crossed, test)]
+    shown_by = reproducing(crossed.by_id, after.by_id)
     if not shown_by:
         return _failed(name, "no test fails on the base's code and passes on yours: add one that shows the bug")
     return Check(name=name, outcome=CheckOutcome.PASSED, why=f"shown by {_some(shown_by)}")
@@ -173,27 +178,21 @@ def _needed(found: Findings) -> Check:
     if after is None or crossed is None:
         return _failed(name, "no test came with the change")
     if after.cases is None or crossed.cases is None:
-        shown = after.verdict is RunVerdict.PASSED and crossed.verdict is not RunVerdict.PASSED
+        shown = after.verdict is RunVerdict.PASSED and crossed.verdict is RunVerdict.FAILED
         return _check(name, "" if shown else "the tests pass without your change, too: add one that shows what it does")
     known = found.before.cases if found.before and found.before.cases else {}
     new = after.named(CaseOutcome.PASSED) - known.keys()
-    idle = [test for test in new if not _fails(crossed, test)]
+    idle = new - set(reproducing(crossed.by_id, after.by_id))
     if new and len(idle) == len(new):
         return _failed(name, f"they pass without it: {_some(idle)}; add one that shows what your change does")
     why = f"these pass without it, too: {_some(idle)}" if idle else ""
     return Check(name=name, outcome=CheckOutcome.PASSED, why=why)
 
 
-def _fails(run: TestRun, test: str) -> bool:
-    """True if the test failed, or could not even be collected because its file did not load."""
-    outcome = (run.cases or {}).get(test)
-    return outcome is CaseOutcome.FAILED or (outcome is None and run.verdict is RunVerdict.FAILED)
-
-
 def _behaviour_kept(found: Findings) -> Check:
     name, before = "the base's own tests pass on the result", found.before
     crossed = found.crossed or found.after
-    if before is None or crossed is None or before.verdict in {RunVerdict.NO_TESTS, RunVerdict.BROKEN}:
+    if before is None or crossed is None or before.verdict not in _SHOWING:
         why = f"there are no tests on the base that could show it; {_MEND}"
         return Check(name=name, outcome=CheckOutcome.UNKNOWN, why=why)
     if before.cases is None or crossed.cases is None:

@@ -6,7 +6,7 @@ The agent never sees these checkouts, and its word counts for nothing here.
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -102,8 +102,8 @@ async def commands_of(commits: BareRepository, commit: str, *, ask: bool = True)
         content = await commits.read_file(commit, path, _LARGEST_MANIFEST)
         if content is not None:
             contents[path] = content
-    said = parse(contents[NAME]) if ask and NAME in contents else None
-    return detect(paths, contents, said)
+    said = await asyncio.to_thread(parse, contents[NAME]) if ask and NAME in contents else None
+    return await asyncio.to_thread(detect, paths, contents, said)
 
 
 async def changed_paths(commits: BareRepository, base: str, head: str) -> tuple[str, ...]:
@@ -147,6 +147,7 @@ class Verifier:
         if not changed:
             return self._evidence(subject, diff, checks(Findings(subject.type, ())), notes)
         commands = await self._commands(subject, notes)
+        notes.remarks += commands.remarks
         before = after = crossed = None
         if commands.test is not None:
             before = notes.of(await self._before(subject, commands), "base")
@@ -176,7 +177,7 @@ class Verifier:
         suggested = await commands_of(subject.commits, subject.head, ask=False)
         if suggested.test is not None:
             notes.remarks.append("the base has no tests: they are run as the result's files suggest")
-        return Commands(commands.setup, suggested.test, commands.hosts)
+        return replace(commands, test=suggested.test)
 
     async def know_base(self, subject: Subject) -> None:
         """Run the base's tests ahead of need, so that `verify` finds the result. Raises what `verify` raises."""
@@ -192,7 +193,7 @@ class Verifier:
                 return known
             run = await self._run(subject, commands, subject.base, "base")
             self._base_results.keep(subject.url, subject.base, commands, self._surroundings, run)
-        if run.verdict is RunVerdict.BROKEN and subject.type is not TaskType.DOCS:
+        if run.verdict in {RunVerdict.BROKEN, RunVerdict.UNKNOWN} and subject.type is not TaskType.DOCS:
             raise SetupFailed(f"the tests of the base cannot be run: {run.why}")
         return run
 
