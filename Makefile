@@ -1,13 +1,19 @@
-# Everything that a developer or CI runs. Needs python3 (3.11 or newer, with venv) and git; nothing else, and no root.
+# Everything that a developer or CI runs. Needs python3 (3.11 or newer, with venv) and git, and no
+# root; `make test` also npm, or NPM_CONFIG_REGISTRY, for one package.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OPENAPI := $(VENV)/share/openapi/api.github.com.json
 WORKERS ?= 2
+SEED ?= 1
+MINUTES ?= 10
+ZOMBIES ?= 500
+KILLS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format security docker-test bench clean
+.PHONY: help demo test check format security chaos docker-test bench clean
 
 help: ## list these targets
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -19,14 +25,23 @@ $(STAMP): pyproject.toml requirements.lock scripts/make_venv.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash scripts/make_venv.sh
 	@touch $@
 
+# What GitHub publishes about its API; the forges' tests are held against it.
+$(OPENAPI): scripts/fetch_openapi.sh | $(STAMP)
+	@rm -f $@
+	@bash scripts/fetch_openapi.sh $@
+	@touch $@
+
 demo: $(STAMP) ## watch six workers deliver six tasks, with the real Claude Code CLI and a scripted model
 	@$(BIN)/agentvine demo
 
-test: $(STAMP) ## all tests that belong to a change (under 12 minutes on two cores)
+test: $(STAMP) $(OPENAPI) ## all tests that belong to a change (under 12 minutes on two cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (part of `make test`)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security
+
+chaos: $(STAMP) ## kill at every step, freeze workers, break everything else, and count (MINUTES=10 SEED=1 ZOMBIES=500)
+	$(BIN)/python -m tests.chaos --matrix --kills $(KILLS) --zombies $(ZOMBIES) --minutes $(MINUTES) --seed $(SEED)
 
 docker-test: $(STAMP) ## build the images and deliver one order through containers; needs root, and installs docker.io
 	@bash scripts/docker_test.sh $(BIN)/python

@@ -1,0 +1,80 @@
+"""The faults of a run, drawn from its seed: the same seed, the same faults at the same moments."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from agentvine.kit import failpoints
+
+_ROOT = {
+    "kill a worker": 6,
+    "freeze a worker": 4,
+    "drain a worker": 2,
+    "failpoint in a worker": 8,
+    "freeze before a report": 5,
+    "kill the server": 2,
+    "failpoint in the server": 4,
+    "kill the broker": 1,
+    "flush the broker": 3,
+    "broker out of reach": 1,
+    "broker slow": 1,
+    "server out of reach": 2,
+    "replies lost": 3,
+    "requests repeated": 3,
+    "network slow": 2,
+    "database locked": 2,
+    "remote fails": 2,
+    "remote loses replies": 2,
+    "somebody pushes": 3,
+}
+"""How often each kind comes, in proportion."""
+KINDS = tuple(_ROOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens, when (seconds after the start), to whom, and how long it lasts."""
+
+    at: float
+    kind: str
+    worker: int
+    seconds: float
+    failpoint: str = ""
+
+    def __str__(self) -> str:
+        what = self.failpoint or (f"{self.seconds:.1f} s" if self.seconds else "")
+        return f"{self.at:7.2f}  {self.kind}  {what}"
+
+
+def schedule(seed: int, seconds: float, workers: int, lease: float, every: float) -> Sequence[Fault]:
+    """All faults of a run; on the average one in `every` seconds."""
+    random = Random(seed)
+    faults, at = [], 1.0
+    while (at := at + random.expovariate(1 / every)) < seconds:
+        kind = random.choices(KINDS, weights=list(_ROOT.values()))[0]
+        faults.append(Fault(at, kind, random.randrange(workers), _lasts(kind, random, lease), _failpoint(kind, random)))
+    return faults
+
+
+def _lasts(kind: str, random: Random, lease: float) -> float:
+    if kind == "freeze a worker":
+        return lease * random.uniform(0.3, 2.5)
+    if kind == "server out of reach":
+        return lease * random.uniform(0.2, 1.5)
+    return random.uniform(0.5, 4.0)
+
+
+def _failpoint(kind: str, random: Random) -> str:
+    if kind == "freeze before a report":
+        return "report.before:stop"
+    if kind == "failpoint in a worker":
+        point = random.choice(failpoints.WORKER_POINTS)
+        action = random.choice(
+            ["kill9", "stop", "delay=2", *sorted(failpoints.POINTS[point] & {"error", "reply_lost"})]
+        )
+        return f"{point}:{action}"
+    if kind == "failpoint in the server":
+        point = random.choice(failpoints.SERVER_POINTS)
+        action = random.choice(["kill9", "delay=1", *sorted(failpoints.POINTS[point] & {"error", "reply_lost"})])
+        return f"{point}:{action}:n={random.randint(1, 5)}"
+    return ""

@@ -1,0 +1,204 @@
+"""The ground of a run: one server with its data, bare repositories, and as many workers as one likes, all of them
+processes that may be killed."""
+
+import asyncio
+import itertools
+import json
+import shutil
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentvine.client.admin import HTTPFrontDesk
+from agentvine.client.transport import APIClient
+from agentvine.domain.key import Role, Scope
+from agentvine.domain.task import NewTask, Task
+from agentvine.domain.work_order import TERMINAL
+from agentvine.kit.failpoints import VARIABLE
+from agentvine.testing.eventually import eventually
+from agentvine.testing.git_repository import GitRepository
+from agentvine.testing.http import FIRST_KEY
+from agentvine.wire.administration import NewKey
+from agentvine.wire.messages import TaskDetail
+from tests.chaos.foundry import Born, Foundry
+from tests.chaos.history import Scene
+from tests.chaos.roles import PLAN
+
+LEASE = 3.0
+MODEL_KEY = "sk-ant-this-key-must-never-be-seen-anywhere"
+_FILES = {"README.md": "# Chaos\n", "docs/index.md": "# Index\n"}
+_names = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What every ground begins with: a server's data with its keys, and a repository."""
+
+    data: Path
+    remote: Path
+    worker_key: str = field(repr=False)
+
+
+async def make_template(foundry: Foundry, where: Path) -> Template:
+    """Made once; a ground is a copy of it."""
+    repository = await GitRepository.create(where / "tree", _FILES)
+    remote = await repository.bare_copy(where / "remote.git")
+    port = free_port()
+    server = await foundry.start("server", server_settings(where / "data", port, LEASE), where / "server.log")
+    async with APIClient(f"http://127.0.0.1:{port}", FIRST_KEY, patience=30) as api:
+        key = await HTTPFrontDesk(api).create_key(NewKey(name="workers", scope=Scope(role=Role.WORKER)))
+    await server.leave()
+    return Template(where / "data", remote, key.secret)
+
+
+def server_settings(data: Path, port: int, lease: float, failpoints: str = "", **more: str) -> dict[str, str]:
+    return {
+        "AGENTVINE_SERVER_DATA_DIR": str(data),
+        "AGENTVINE_SERVER_PORT": str(port),
+        "AGENTVINE_SERVER_FIRST_KEY": FIRST_KEY,
+        "AGENTVINE_SERVER_LEASE_SECONDS": f"{lease:g}",
+        "AGENTVINE_SERVER_CLAIM_ACK_SECONDS": f"{lease * 2 / 3:g}",
+        "AGENTVINE_SERVER_REAPER_INTERVAL": "0.2",
+        VARIABLE: failpoints,
+        **more,
+    }
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on; not one of those that the kernel hands out by itself in a moment."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Ground:
+    """Made by `ground`."""
+
+    def __init__(self, foundry: Foundry, where: Path, template: Template, lease: float) -> None:
+        self.where = where
+        self.lease = lease
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.remote = where / "remote.git"
+        self.desk: HTTPFrontDesk
+        self.server: Born
+        self.workers: list[Born] = []
+        self.accepted: list[str] = []
+        self._foundry = foundry
+        self._template = template
+
+    @property
+    def data(self) -> Path:
+        return self.where / "data"
+
+    @property
+    def work(self) -> Path:
+        """Where all workers of this ground have their workspaces, as those of one host have."""
+        return self.where / "work"
+
+    async def start_server(self, failpoints: str = "", **more: str) -> Born:
+        """Start the server, again with all that it knew; what it says follows what it said before."""
+        settings = server_settings(self.data, self.port, self.lease, failpoints, **more)
+        self.server = await self._foundry.start("server", settings, self.where / "server.log")
+        return self.server
+
+    async def start_worker(
+        self, name: str = "", failpoints: str = "", *, role: str = "worker", url: str | None = None, **more: str
+    ) -> Born:
+        """Start a worker; one with a name has an identity that outlives its process."""
+        called = name or f"w{next(_names)}"
+        settings = {
+            "WORKER_NAME": called,
+            "WORKER_ID": f"wrk_{called}",
+            "WORKER_TYPE": "docs",
+            "API_URL": url or self.url,
+            "API_KEY": self._template.worker_key,
+            "WORKSPACE_DIR": str(self.work),
+            "SANDBOX": "none",
+            "MAX_CONCURRENT_TASKS": "1",
+            "POLL_INTERVAL": "5",
+            "HEARTBEAT_INTERVAL": "2",
+            "GRACE_SECONDS": "0",
+            "REQUEST_HOLD": "0.2",
+            "ANTHROPIC_API_KEY": MODEL_KEY,
+            VARIABLE: failpoints,
+            **more,
+        }
+        worker = await self._foundry.start(role, settings, self.where / f"{called}.log")
+        self.workers.append(worker)
+        return worker
+
+    async def submit(self, plan: Mapping[str, object], **more: object) -> Task:
+        """A task with a plan; whatever happens to the answer, it is accepted once."""
+        number = next(_names)
+        told = {"page": f"docs/page-{number}.md", **plan}
+        asked: dict[str, object] = {
+            "type": "docs",
+            "title": f"Write page {number}",
+            "description": f"{PLAN}{json.dumps(told)}\n",
+            "repository": str(self.remote),
+            "branch": "main",
+            "max_attempts": 10,
+            **more,
+        }
+        task = await self.desk.submit(NewTask.model_validate(asked), idempotency_key=f"chaos-{number}")
+        self.accepted.append(task.id)
+        return task
+
+    async def over(self, task: Task, within: float = 60.0) -> TaskDetail:
+        """The task, once it has ended."""
+
+        async def look() -> TaskDetail | None:
+            detail = await self.desk.task(task.id)
+            return detail if detail.order.status in TERMINAL else None
+
+        found = await eventually(look, within)
+        assert found is not None
+        return found
+
+    async def end(self) -> None:
+        """Everything ends: politely first."""
+        async with asyncio.TaskGroup() as leaving:
+            for worker in self.workers:
+                leaving.create_task(_end(worker))
+        await _end(self.server)
+
+    def scene(self, **more: object) -> Scene:
+        """What is left, for the checker."""
+        scene = Scene(
+            database=self.data / "agentvine.db",
+            remotes={str(self.remote): self.remote},
+            accepted=tuple(self.accepted),
+            marks=(str(self.where),),
+            workspaces=(self.work,),
+            logs=tuple(self.where.glob("*.log")),
+            secrets=(FIRST_KEY, self._template.worker_key, MODEL_KEY),
+        )
+        return scene.but(**more)
+
+
+async def _end(process: Born) -> None:
+    try:
+        await process.leave(20)
+    except TimeoutError:
+        await process.die()
+
+
+@asynccontextmanager
+async def ground(foundry: Foundry, where: Path, template: Template, lease: float = LEASE) -> AsyncIterator[Ground]:
+    """A ground whose server is not started yet. At the end nothing of it runs."""
+    where.mkdir(parents=True)
+    shutil.copytree(template.data, where / "data")
+    shutil.copytree(template.remote, where / "remote.git")
+    here = Ground(foundry, where, template, lease)
+    async with AsyncExitStack() as stack:
+        here.desk = HTTPFrontDesk(await stack.enter_async_context(APIClient(here.url, FIRST_KEY, patience=40)))
+        try:
+            yield here
+        finally:
+            for process in [*here.workers, *([here.server] if hasattr(here, "server") else [])]:
+                await process.die()

@@ -1,0 +1,112 @@
+"""Workers that are stopped at every place past the end of their lease, and then go on as if nothing had happened."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from agentvine.kit import failpoints
+from agentvine.testing.eventually import eventually
+from tests.chaos.foundry import Foundry
+from tests.chaos.ground import Ground, Template, ground
+from tests.chaos.history import Violation, check
+
+_LEASE = 1.5
+_EACH = 10
+"""Zombies on one ground, one after the other."""
+_WHERE = ("start.", "work.", "result.", "deliver.", "push.")
+_PLACES = (*(name for name in failpoints.WORKER_POINTS if name.startswith(_WHERE)), "report.before")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of them."""
+
+    zombies: int = 0
+    places: Counter[str] = field(default_factory=Counter)
+    too_late: int = 0
+    """Zombies whose order somebody else had completed before they went on."""
+    violations: list[Violation | str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        broken = Counter(one.invariant if isinstance(one, Violation) else "?" for one in self.violations)
+        places = ", ".join(f"{name} {number}" for name, number in sorted(self.places.items()))
+        lines = [
+            f"{self.zombies} zombies in {self.seconds:.0f} s; stopped at {places}",
+            f"went on after another worker had completed their order: {self.too_late}",
+            f"duplicate completions {broken['I2']}, duplicate deliveries {broken['I4']}, late writes {broken['I3']}",
+            f"broken in all {len(self.violations)}",
+        ]
+        return "\n".join([*lines, *map(str, self.violations)])
+
+
+async def zombies(
+    number: int,
+    seed: int,
+    foundry: Foundry,
+    template: Template,
+    where: Path,
+    *,
+    at_once: int = 4,
+    planted: bool = False,
+) -> Tally:
+    """Let `number` of them happen, on several grounds at once."""
+    tally, began, random = Tally(), time.monotonic(), Random(seed)
+    batches = [min(_EACH, number - first) for first in range(0, number, _EACH)]
+    waiting = [(index, batch, Random(random.getrandbits(64))) for index, batch in enumerate(batches)]
+
+    async def hand() -> None:
+        while waiting:
+            index, batch, luck = waiting.pop(0)
+            await _batch(batch, luck, foundry, template, where / f"{index:03}", tally, planted)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(hand())
+    tally.seconds = time.monotonic() - began
+    return tally
+
+
+async def _batch(
+    number: int, random: Random, foundry: Foundry, template: Template, where: Path, tally: Tally, planted: bool
+) -> None:
+    async with ground(foundry, where, template, _LEASE) as here:
+        await here.start_server("lease.unchecked:plant" if planted else "")
+        for _ in range(number):
+            place = "report.before" if planted else random.choice(_PLACES)
+            try:
+                await _one(here, place, random, tally, overtaken=not planted and random.random() < 0.7)
+            except TimeoutError as error:
+                tally.violations.append(f"{where.name}, {place}: {error}")
+        await here.end()
+        tally.violations += await check(here.scene())
+
+
+async def _one(here: Ground, place: str, random: Random, tally: Tally, *, overtaken: bool) -> None:
+    """It stops itself at the place, and goes on when another worker has done its work, or is in the middle of it."""
+    in_line = place.startswith(("deliver.", "push."))  # whoever is frozen there keeps others from pushing to the branch
+    level = "supervised" if in_line and overtaken else random.choice(["autonomous", "supervised"])
+    zombie = await here.start_worker("", f"{place}:stop")
+    task = await here.submit({"seconds": 0.0 if overtaken else 1.0}, permission_level=level)
+    await eventually(zombie.is_stopped, 30)
+    other = await here.start_worker()
+    if overtaken:
+        await here.over(task)
+        tally.too_late += 1
+    else:
+        await eventually(lambda: _claimed_twice(here, task.id), 30)
+    zombie.tell(signal.SIGCONT)
+    await here.over(task)
+    tally.zombies += 1
+    tally.places[place] += 1
+    for worker in (zombie, other):
+        await worker.leave()
+    here.workers.clear()
+
+
+async def _claimed_twice(here: Ground, task_id: str) -> bool:
+    return (await here.desk.task(task_id)).order.attempts > 1
