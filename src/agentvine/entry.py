@@ -27,8 +27,6 @@ _PARENT = "AGENTVINE_PARENT"
 _HANDED_ON = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSH_AUTH_SOCK"}
 _HANDED_ON_IN_ANY_CASE = {"http_proxy", "https_proxy", "no_proxy", "all_proxy"}
 _HANDED_ON_PREFIXES = ("ANTHROPIC_", "GIT_")
-_NOT_ALIKE = {"max_concurrent_tasks", "queue_names", "specializations", "tools"}
-"""Settings that workers of different types hardly share."""
 _Sandbox = Annotated[
     str | None,
     typer.Option("--sandbox", metavar="KIND", help="What confines agents: bubblewrap, or none.", show_default=False),
@@ -88,19 +86,20 @@ def up(
 ) -> None:
     """Start a server, a broker and workers on this machine.
 
-    The settings of workers (docs/configuration.md) can be given as variables. It runs until SIGINT or SIGTERM; running
-    tasks then have time to finish, and a second signal hands them back. While it runs, all other commands of this user
-    find it by themselves.
+    Settings of workers and of the server (docs/configuration.md) are given as variables. It runs until SIGINT or
+    SIGTERM; running tasks then have time to finish, and a second signal hands them back. While it runs, all other
+    commands of this user find it by themselves.
     """
     from agentvine.cli.settings import environment
-    from agentvine.up import CannotStart, Plan
+    from agentvine.up import CannotStart, Plan, for_server, for_workers
     from agentvine.up import up as bring_up
 
     kept_in = (data or _data_directory()).absolute()
     around = environment() | ({"SANDBOX": sandbox} if sandbox else {})
-    plan = Plan(kept_in, workers_wanted(workers), handed_on(around), host, port, for_workers=_for_workers(around))
     announcement = _Announcement()
     try:
+        mine, theirs = for_server(around, Path.cwd()), for_workers(around)
+        plan = Plan(kept_in, workers_wanted(workers), handed_on(around), host, port, theirs, mine)
         _until_stopped(lambda shutdown: bring_up(plan, shutdown, announcement.make))
     except CannotStart as error:
         _give_up(str(error))
@@ -319,14 +318,6 @@ def handed_on(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name in _HANDED_ON or name.lower() in _HANDED_ON_IN_ANY_CASE or name.startswith(_HANDED_ON_PREFIXES)
     }
-
-
-def _for_workers(environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings of workers that stand in `environment`, but for those that each worker is given its own of."""
-    from agentvine.worker.settings import WorkerConfig
-
-    variables = {WorkerConfig.variable(name) for name in WorkerConfig.model_fields if name not in _NOT_ALIKE}
-    return {name: value for name, value in environment.items() if name in variables}
 
 
 def _data_directory() -> Path:

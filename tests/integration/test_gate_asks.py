@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+from agentvine.domain.approval import blob_id, leaf
 from agentvine.domain.ids import new_id
-from agentvine.domain.request import RequestStatus, WorkerRequest
-from agentvine.domain.retry import FailureReason
+from agentvine.domain.request import RequestStatus, ToolUse, WorkerRequest
+from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.task import NewTask
 from agentvine.domain.worker_types import PROFILES, TaskType
 from agentvine.kit.clock import SystemClock
@@ -21,6 +22,7 @@ from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire import messages as m
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.front_desk import FrontDesk
+from agentvine.worker.agent.asking import ASK_TOOL
 from agentvine.worker.agent.base import Decision, ToolCall, Verdict
 from agentvine.worker.agent.refusals import Refusals
 from agentvine.worker.agent.tools import TypeGate
@@ -30,6 +32,23 @@ from agentvine.worker.bare_repository import TreeFile
 from agentvine.worker.queue_client import QueueClient
 
 LOCK = "uv.lock"
+STAGING_IS_FREE = """
+[[rule]]
+name = "never-ci"
+reason = "no"
+decide = "deny"
+match = { paths = [".github/**", "deploy/prod/**"] }
+[[rule]]
+name = "staging-is-free"
+reason = "r"
+decide = "approve"
+match = { rules = ["ci-and-deployment"], paths = ["deploy/staging/**"] }
+[[rule]]
+name = "commands-are-free"
+reason = "r"
+decide = "approve"
+match = { tools = ["Bash"], rules = ["ci-and-deployment"] }
+"""
 
 
 @dataclass
@@ -41,12 +60,22 @@ class Door:
     desk: FrontDesk
     claimed: m.Claimed
     gate: Asking
+    workspace: Path
     refusals: Refusals = field(default_factory=Refusals)
     approvals: Approvals = field(default_factory=Approvals)
 
     def write(self, content: JsonValue, path: str = LOCK) -> "asyncio.Task[Verdict]":
-        call = ToolCall("toolu_1", "Write", {"file_path": path, "content": content})
-        return asyncio.create_task(self.gate(call))
+        return self.call("Write", file_path=path, content=content)
+
+    def call(self, tool: str, /, **given: JsonValue) -> "asyncio.Task[Verdict]":
+        return asyncio.create_task(self.gate(ToolCall("toolu_1", tool, given)))
+
+    def link(self, target: str) -> str:
+        """A link in the checkout that leads to `target` from now on."""
+        link = self.workspace / "link.yml"
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        return link.name
 
     async def requests(self) -> tuple[WorkerRequest, ...]:
         return (await self.desk.requests(status=None)).items
@@ -86,20 +115,31 @@ async def door(root: Path, policy: str = "", expiry: float = 3600.0) -> AsyncIte
         workspace.mkdir()
         refusals, approvals = Refusals(), Approvals()
 
-        async def base() -> Sequence[TreeFile]:
-            return []
+        gate = asking(plane, claimed, workspace, approvals, expiry, refusals)
+        yield Door(site, plane, desk, claimed, gate, workspace, refusals, approvals)
 
-        gate = Asking(
-            TypeGate(PROFILES[TaskType.FEATURE], workspace),
-            QueueClient(plane, None, "wrk_f", SystemClock()),
-            claimed,
-            hold=20.0,
-            expiry=expiry,
-            refusals=refusals,
-            approvals=approvals,
-            foresight=Foresight(workspace, base, approvals),
-        )
-        yield Door(site, plane, desk, claimed, gate, refusals, approvals)
+
+def asking(
+    plane: ControlPlane,
+    claimed: m.Claimed,
+    workspace: Path,
+    approvals: Approvals,
+    expiry: float = 3600.0,
+    refusals: Refusals | None = None,
+) -> Asking:
+    async def base() -> Sequence[TreeFile]:
+        return [TreeFile("100644", blob_id(b"a b\n"), 4, LOCK)]
+
+    return Asking(
+        TypeGate(PROFILES[TaskType.FEATURE], workspace),
+        QueueClient(plane, None, "wrk_f", SystemClock()),
+        claimed,
+        hold=20.0,
+        expiry=expiry,
+        refusals=refusals,
+        approvals=approvals,
+        foresight=Foresight(workspace, base, approvals),
+    )
 
 
 async def test_changed_input_after_an_approval_asks_again_and_the_same_call_does_not(tmp_path: Path) -> None:
@@ -122,6 +162,102 @@ async def test_changed_input_after_an_approval_asks_again_and_the_same_call_does
         (kept,) = again.earlier.approvals
         assert kept.call is not None
         assert kept.call.leaves == d.approvals.grants[0].leaves
+
+
+async def test_where_a_link_leads_elsewhere_the_approval_does_not_hold(tmp_path: Path) -> None:
+    async with door(tmp_path, STAGING_IS_FREE) as d:
+        link = d.link("deploy/staging/a.yml")
+        assert (await d.write("x\n", link)).decision is Decision.ALLOW
+        d.link(".github/workflows/ci.yml")
+        assert (await d.write("x\n", link)).decision is Decision.DENY
+        assert [list(grant.leaves) for grant in d.approvals.grants] == [["deploy/staging/a.yml"]]
+        d.link("deploy/other/a.yml")
+        late = d.write("x\n", link)
+        await d.open_one()
+        d.link("deploy/prod/a.yml")
+        await d.reply("approved")
+        verdict = await late
+        assert (verdict.decision, verdict.reason) == (
+            Decision.DENY,
+            "What the call names leads to other files than when it was asked for: make it again.",
+        ), "it led elsewhere when it was approved"
+        d.link("deploy/other/a.yml")
+        assert (await d.write("x\n", link)).decision is Decision.ALLOW
+        assert len(await d.requests()) == 3
+
+
+async def test_an_approval_grants_what_was_shown_and_not_what_is_there_now(tmp_path: Path) -> None:
+    async with door(tmp_path) as d:
+        (d.workspace / LOCK).write_bytes(b"a b\n")
+        edit = {"file_path": LOCK, "old_string": "a", "new_string": "c"}
+        first = d.call("Edit", **edit)
+        await d.reply("approved")
+        assert (await first).decision is Decision.ALLOW
+        shown = leaf("100644", blob_id(b"c b\n"))
+        assert [grant.leaves for grant in d.approvals.grants] == [{LOCK: shown}]
+        whole = d.write("a d\n")
+        await d.reply("approved")
+        assert (await whole).decision is Decision.ALLOW
+        (d.workspace / LOCK).write_bytes(b"a d\n")
+        assert (await d.call("Edit", **edit)).decision is Decision.ALLOW, "the answer stands"
+        assert [grant.leaves for grant in d.approvals.grants if grant.tool == "Edit"] == [{LOCK: shown}]
+
+        await d.plane.release(d.claimed.order.id, m.Surrender(token=d.claimed.lease.token))
+        other, fresh = tmp_path / "elsewhere", Approvals()
+        other.mkdir()
+        (other / LOCK).write_bytes(b"a b\n")
+        gate = asking(d.plane, await claim(d.plane), other, fresh)
+        assert (await gate(ToolCall("toolu_2", "Edit", edit))).decision is Decision.ALLOW, "it is the same call there"
+        assert [grant.leaves for grant in fresh.grants] == [{LOCK: shown}]
+        assert len(await d.requests()) == 2
+
+
+async def test_a_call_of_more_files_than_can_be_listed_is_approved_by_no_rule(tmp_path: Path) -> None:
+    async with door(tmp_path, STAGING_IS_FREE) as d:
+        assert (await d.call("Bash", command="touch deploy/x.yml")).decision is Decision.ALLOW
+        many = " ".join(f"src/f{number}.py" for number in range(201))
+        verdict = await d.call("Bash", command=f"touch {many} deploy/x.yml")
+        assert verdict.decision is Decision.DENY
+        (asked,) = [one for one in await d.requests() if one.response and one.response.verdict == "denied"]
+        assert asked.response is not None
+        assert asked.response.made_by == "policy:never-ci"
+
+
+async def test_asked_again_it_is_asked_in_the_words_of_today(tmp_path: Path) -> None:
+    async with door(tmp_path) as d:
+        call = ToolUse(tool="Write", input={}, rule="dependencies", digest="0" * 64)
+        first = d.gate.request_for(call, "May the agent write `a`?", "because")
+        await d.plane.ask(d.claimed.lease.execution_id, first)
+        failure = Failure(reason=FailureReason.VERIFICATION_FAILED, detail="x")
+        await d.plane.fail(d.claimed.order.id, m.FailureReport(token=d.claimed.lease.token, failure=failure))
+        await d.desk.retry(d.claimed.order.task_id)
+        claimed = await claim(d.plane)
+        update = {"token": claimed.lease.token, "message": "May the agent write `b`?", "options": ("deny",)}
+        again = await d.plane.ask(claimed.lease.execution_id, first.model_copy(update=update))
+        kept = await d.desk.request(first.id)
+        assert (again.message, kept.message, kept.options, kept.status) == (
+            "May the agent write `b`?",
+            "May the agent write `b`?",
+            ("deny",),
+            RequestStatus.OPEN,
+        )
+
+
+async def test_a_question_that_cannot_be_written_down_is_refused_and_the_rest_is_asked(tmp_path: Path) -> None:
+    async with door(tmp_path) as d:
+        deep: JsonValue = {}
+        for _ in range(100_000):
+            deep = {"a": deep}
+        for given in ({"question": "\ud800?"}, {"question": "x", "options": ["\udfff"]}, {"question": "x", "a": deep}):
+            verdict = await d.call(ASK_TOOL, **given)
+            assert verdict.decision is Decision.DENY
+            assert verdict.reason.startswith("Nobody can be asked: ")
+        assert (await d.call(ASK_TOOL, question="\0 ")).reason == "The call asks nothing: put one question."
+        assert await d.requests() == ()
+        odd = d.call(ASK_TOOL, question="x\0", options=["a\x01\x7fb", "\x02"])
+        assert ((await d.open_one()).message, (await d.open_one()).options) == ("x", ("a b",))
+        await d.reply("answer", message="yes")
+        assert (await odd).decision is Decision.ALLOW
 
 
 async def test_another_input_may_be_approved_but_not_what_no_approval_allows(tmp_path: Path) -> None:

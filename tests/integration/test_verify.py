@@ -88,7 +88,7 @@ async def test_a_feature_with_its_test(tmp_path: Path) -> None:
     assert evidence.tests_before is not None
     assert evidence.tests_after is not None
     assert (evidence.tests_before.passed, evidence.tests_after.passed) == (1, 2)
-    assert (evidence.files_changed, evidence.lines_added, evidence.lines_removed) == (2, 3, 1)
+    assert (evidence.files_changed, evidence.lines_added, evidence.lines_removed) == (2, 6, 0)
     assert {command.where for command in evidence.commands} == {"base", "result"}
     assert evidence.sandbox.startswith("bubblewrap")
 
@@ -264,6 +264,6 @@ async def test_what_is_known_of_a_base_is_used_again(tmp_path: Path) -> None:
     assert counter.read_text() == "x"
     evidence = await c.judge(TaskType.FEATURE, FEATURE)
     assert evidence.passed, why(evidence)
-    assert counter.read_text() == "xx"
+    assert counter.read_text() == "xxx"  # the result, and its tests on the base
     assert evidence.sandbox.startswith("none")
     assert evidence.checks[0].outcome is CheckOutcome.PASSED

@@ -39,6 +39,7 @@ FREE = {
     "model_rate_limited",
     "model_auth_failed",
     "disk_full",
+    "forge_unavailable",
     "self_fenced",
     "drained",
 }

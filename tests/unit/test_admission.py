@@ -156,3 +156,18 @@ def test_a_bundle_of_one_head() -> None:
 def test_other_bundles_are_refused(bundle: bytes) -> None:
     with pytest.raises(ResultRefused):
         open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../x", ".git/config", "sub/.GIT/hooks/pre-commit", "git~1/x", "a" * 256]
+)
+def test_a_checkpoint_has_no_dangerous_paths_either(path: str) -> None:
+    with pytest.raises(ResultRefused):
+        check_path(path, checkpoint=True)
+
+
+def test_a_checkpoint_may_hold_submodules_but_no_unknown_kind_of_file() -> None:
+    check_path(".gitmodules", checkpoint=True)
+    check_mode(Change("000000", "160000", SHA, "sub"), checkpoint=True)
+    with pytest.raises(ResultRefused):
+        check_mode(Change("000000", "100600", SHA, "a"), checkpoint=True)

@@ -9,12 +9,13 @@ from pydantic import JsonValue
 
 from agentvine.domain.approval import REGULAR, Grant, blob_id, covered, leaf, noted
 from agentvine.domain.evidence import Check, CheckOutcome, Evidence
+from agentvine.domain.precedent import likeness_of
 from agentvine.domain.request import ControllerResponse, RequestKind, RequestStatus, ToolUse, Unanswered, WorkerRequest
 from agentvine.domain.sensitive import Ruling
-from agentvine.domain.worker_types import TaskType
+from agentvine.domain.worker_types import PROFILES, TaskType
 from agentvine.worker.agent.base import ToolCall
 from agentvine.worker.agent.edits import content_after
-from agentvine.worker.agent.tools import Judgement
+from agentvine.worker.agent.tools import Judgement, TypeGate
 from agentvine.worker.approving import Approvals, Foresight, NotAskable, digest_of, question_of, use_of
 from agentvine.worker.bare_repository import TreeFile
 from agentvine.worker.clearance import lacks_only_approval, refusal_of, words_of
@@ -71,9 +72,49 @@ def test_a_call_is_asked_about_as_it_is() -> None:
     use = use_of(call(), JUDGEMENT, {PATH: FORTY})
     assert (use.tool, use.input, use.rule) == ("Write", {"file_path": PATH, "content": "x\n"}, "dependencies")
     assert (use.leaves, use.paths) == ({PATH: FORTY}, (PATH,))
-    assert use.digest == digest_of("Write", use.input)
-    many = Judgement(None, (RULING,), tuple(map(str, range(300))))
-    assert use_of(call(), many, {}).paths == ()
+    assert use.digest == digest_of("Write", use.input, [PATH], ["dependencies"])
+    assert use.paths_whole
+    assert use.rules_whole
+
+
+def test_what_is_too_much_to_be_listed_is_said_to_be_more() -> None:
+    names = [f"{number:02}-{'x' * 47}" for number in range(20)]
+    paths = tuple(map(str, range(201)))
+    use = use_of(call(), Judgement(None, tuple(Ruling(name, "why", ("a",)) for name in names), paths), {})
+    assert (use.paths, use.paths_whole) == (paths[:200], False)
+    assert (use.rule, use.rules_whole) == (", ".join(names[:9]), False)
+    less = use_of(call(), Judgement(None, tuple(Ruling(name, "why", ("a",)) for name in names[:-1]), paths[:-1]), {})
+    assert less.paths_whole
+    assert less.digest != use.digest
+    again = ToolUse.model_validate_json(use.model_dump_json())
+    assert not (again.paths_whole or again.rules_whole)
+
+
+def test_a_call_is_the_same_wherever_the_checkout_is_and_another_where_a_link_leads_elsewhere(tmp_path: Path) -> None:
+    def asked(root: Path, target: str) -> ToolUse:
+        link = root / "notes" / "link"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        what = call(file_path="notes/link", content="x\n")
+        return use_of(what, TypeGate(PROFILES[TaskType.FEATURE], root).judge(what), {})
+
+    here, there = asked(tmp_path / "a", "../deploy/a.yml"), asked(tmp_path / "b", "../deploy/a.yml")
+    other = asked(tmp_path / "a", "../deploy/b.yml")
+    assert (here.paths, other.paths) == (("deploy/a.yml",), ("deploy/b.yml",))
+    assert here.digest == there.digest != other.digest
+    alike = [likeness_of(answered({}).model_copy(update={"call": use})) for use in (here, there, other)]
+    assert alike[0] == alike[1] != alike[2]
+
+
+def test_another_rule_makes_it_another_call() -> None:
+    stricter = Judgement(None, (RULING, Ruling("licences", "why", (PATH,), (PATH,))), (PATH,))
+    assert use_of(call(), JUDGEMENT, {}).digest != use_of(call(), stricter, {}).digest
+    both = Judgement(None, tuple(reversed(stricter.rulings)), (PATH,))
+    assert use_of(call(), both, {}).digest == use_of(call(), stricter, {}).digest
+    odd = Judgement(None, (RULING,), ("\udcff",))
+    with pytest.raises(NotAskable):
+        use_of(call(), odd, {})
 
 
 @pytest.mark.parametrize(
@@ -173,15 +214,46 @@ async def test_making_it_again_what_it_was_needs_nobody(tmp_path: Path) -> None:
 
     foresight = Foresight(tmp_path, base, Approvals())
     as_before = await foresight.leaves(call(), [PATH])
-    assert await foresight.takes_back(JUDGEMENT, as_before)
-    assert not await foresight.takes_back(JUDGEMENT, {PATH: FORTY})
-    assert not await foresight.takes_back(JUDGEMENT, {})
-    gone = Judgement(None, (Ruling("licences", "why", ("LICENSE",), ("LICENSE",)),), ("LICENSE",), ("LICENSE",))
-    assert await foresight.takes_back(gone, {})
-    at_base = Judgement(None, (RULING,), (PATH,), (PATH,))
-    assert not await foresight.takes_back(at_base, {})
-    more = Judgement(None, (*gone.rulings, Ruling("package-installs", "why", ("`pip`",))), ("LICENSE",), ("LICENSE",))
-    assert not await foresight.takes_back(more, {})
+    assert await foresight.takes_back(call(), JUDGEMENT, as_before)
+    assert not await foresight.takes_back(call(), JUDGEMENT, {PATH: FORTY})
+    assert not await foresight.takes_back(call(), JUDGEMENT, {})
+
+
+@pytest.mark.parametrize(
+    ("command", "free"),
+    [
+        ("rm LICENSE", True),
+        ("git rm -f -- LICENSE 'deploy/new.yml'", True),
+        ("git rm -q LICENSE && git commit -qm 'docs: back'", True),
+        ('git rm -q LICENSE && git commit -qm "$(make)"', False),
+        ("rm -rf LICENSE; rm uv.lock", False),
+        ("cat LICENSE; rm LICENSE", False),
+        ("rm LICENSE > LICENSE", False),
+        ("rm LICENSE && make", False),
+        ("rm $(make) LICENSE", False),
+        ("rm LICENSE $X", False),
+        ("rm LICENSE /etc/passwd", False),
+        ("env rm LICENSE", False),
+        ("git rm --pathspec-from-file=x LICENSE", False),
+        ("cat .env; rm .env", False),
+        ("rm .env", False),
+        (f"rm LICENSE {PATH}", False),
+        ("rm -r deploy/old LICENSE", False),
+        ("rm -f uv.lock; cp /tmp/x uv.lock", False),
+        ("rm -f LICENSE; pip install x", False),
+    ],
+)
+async def test_to_delete_what_was_not_there_needs_nobody_and_nothing_beside_it_does(
+    tmp_path: Path, command: str, free: bool
+) -> None:
+    async def base() -> Sequence[TreeFile]:
+        return [TreeFile(REGULAR, blob_id(b"x\n"), 2, path) for path in (PATH, "deploy/old/a.yml")]
+
+    what = call("Bash", command=command)
+    judgement = TypeGate(PROFILES[TaskType.FEATURE], tmp_path).judge(what)
+    assert judgement.objection is None
+    assert judgement.rulings
+    assert await Foresight(tmp_path, base, Approvals()).takes_back(what, judgement, {}) is free
 
 
 def test_an_approval_is_of_files_as_they_are() -> None:

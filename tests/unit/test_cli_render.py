@@ -47,6 +47,13 @@ def test_nothing_that_a_terminal_obeys_survives_cleaning() -> None:
     assert "owned" in clean(DANGEROUS) and "\u241b" in clean(DANGEROUS)  # shown, not hidden
 
 
+def test_what_nobody_sees_is_shown() -> None:
+    hidden = "a\u200bb\u00adc\u3164d\U000e0041e\ufefff"
+    for cleaned in (clean(hidden), clean_line(hidden)):
+        assert cleaned == "a\\u200bb\\xadc\\u3164d\\U000e0041e\\ufefff"
+    assert clean("e\u0301 \u05d0\u200d") == "e\u0301 \u05d0\u200d"
+
+
 @given(st.text())
 def test_cleaning_any_text_leaves_one_harmless_line_that_can_be_encoded(text: str) -> None:
     cleaned = clean_line(text)
@@ -123,6 +130,8 @@ def test_ages_bear_with_clocks_that_differ() -> None:
     assert ago(NOW + timedelta(seconds=30), NOW) == "now"
     assert ago(NOW + timedelta(hours=2), NOW) == "in 2 h"
     assert until(NOW + timedelta(days=3, hours=1), NOW) == "in 3 d"
+    assert until(NOW + timedelta(days=2, hours=23, minutes=59), NOW) == "in 3 d"
+    assert until(NOW + timedelta(seconds=299), NOW) == "in 5 min"
     assert until(NOW, NOW) == "over"
 
 

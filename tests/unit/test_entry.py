@@ -1,11 +1,14 @@
 """What the starting commands make of their options."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
 from agentvine.domain.worker_types import TaskType
 from agentvine.entry import SERVER_FLAGS, WORKER_FLAGS, handed_on, workers_wanted
 from agentvine.server.settings import ServerSettings
+from agentvine.up import CannotStart, for_server
 from agentvine.worker.settings import WorkerConfig
 
 WITHOUT_A_FLAG = {"listen_fd", "first_key", "anthropic_api_key", "anthropic_base_url", "anthropic_model"}
@@ -41,3 +44,18 @@ def test_every_flag_is_a_setting() -> None:
     assert {flag.setting for flag in SERVER_FLAGS} <= set(ServerSettings.model_fields)
     assert {flag.setting for flag in WORKER_FLAGS} <= set(WorkerConfig.model_fields)
     assert not {flag.setting for flag in (*SERVER_FLAGS, *WORKER_FLAGS)} & WITHOUT_A_FLAG
+
+
+def test_settings_of_the_server_reach_the_server_of_up(tmp_path: Path) -> None:
+    around = {"AGENTVINE_SERVER_POLICY": "policy.toml", "AGENTVINE_SERVER_LEASE_SECONDS": "20", "OTHER": "x"}
+    wanted = {"AGENTVINE_SERVER_POLICY": str(tmp_path / "policy.toml"), "AGENTVINE_SERVER_LEASE_SECONDS": "20"}
+    assert for_server(around, tmp_path) == wanted
+    assert for_server({"AGENTVINE_SERVER_POLICY": "/etc/policy.toml"}, tmp_path) == {
+        "AGENTVINE_SERVER_POLICY": "/etc/policy.toml"
+    }
+
+
+@pytest.mark.parametrize("name", ["PORT", "DATA_DIR", "DATABASE_URL", "REDIS_URL", "FIRST_KEY"])
+def test_what_up_decides_itself_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match=f"AGENTVINE_SERVER_{name} is not for `agentvine up`: "):
+        for_server({f"AGENTVINE_SERVER_{name}": "x"}, tmp_path)

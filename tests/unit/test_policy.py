@@ -163,10 +163,23 @@ def test_an_approval_is_of_all_of_a_call_and_a_denial_of_any_part() -> None:
         assert fitting(rule(part, "ask"), more) is not None
     whole = 'paths = ["uv.lock", "src/**"], rules = ["dependencies", "security-and-auth"]'
     assert fitting(rule(whole, "approve"), more) is not None
-    unknown = replace(CALL, paths=(), rules=())
+    none = replace(CALL, paths=(), rules=())
     for match in ('paths = ["**"]', 'rules = ["dependencies"]'):
         for decision in ("approve", "deny"):
-            assert fitting(rule(match, decision), unknown) is None, "what is not known fits no pattern"
+            assert fitting(rule(match, decision), none) is None, "no file and no rule fits no pattern"
+
+
+@pytest.mark.parametrize("more", ["paths", "rules"])
+def test_what_is_not_known_whole_may_be_anything_and_is_approved_by_no_rule(more: str) -> None:
+    call = replace(CALL, paths=None) if more == "paths" else replace(CALL, rules=None)
+    other = 'paths = ["deploy/prod/**"]' if more == "paths" else 'rules = ["licences"]'
+    for decision in ("deny", "ask"):
+        assert fitting(rule(other, decision), CALL) is None
+        assert fitting(rule(other, decision), call) is not None
+        assert fitting(rule(f'{other}, tools = ["Bash"]', decision), call) is None, "what is known counts"
+    for match in ('tools = ["*"]', 'paths = ["**"]', 'rules = ["dependencies"]'):
+        assert fitting(rule(match, "approve"), CALL) is not None
+        assert fitting(rule(match, "approve"), call) is None
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from agentvine.wire.messages import Asked, TaskDetail
 _LINES = 3
 _WIDTH = 200
 _OPTION_WIDTH = 120
+_PATHS = 20
 DIFF_LINES = 200
 """How much of a diff a page shows."""
 _UNANSWERED = {
@@ -68,6 +69,8 @@ def page(screen: Screen, request: WorkerRequest, detail: TaskDetail, diff: str |
         screen.show(block(f"\n{task.asked.description}"))
     _section(screen, "asked")
     screen.show(block(request.message, indent=2))
+    if request.call is not None:
+        _files(screen, request.call)
     if request.context:
         _section(screen, "context")
         screen.show(block(request.context, indent=2))
@@ -123,6 +126,15 @@ def _in_one_line(call: ToolUse) -> str:
     return f"{call.tool}  {shortened(shown, _WIDTH)}"
 
 
+def _files(screen: Screen, call: ToolUse) -> None:
+    """The files that a call is about, links resolved."""
+    for path in call.paths[:_PATHS]:
+        screen.say(("  file  ", "dim"), shortened(path, _WIDTH))
+    if len(call.paths) > _PATHS or not call.paths_whole:
+        rest = several(len(call.paths) - _PATHS, "more file") if call.paths_whole else "more files than are listed"
+        screen.say((f"  \u2026 {rest}", "dim"))
+
+
 def _call(screen: Screen, call: ToolUse) -> None:
     _section(screen, f"the exact call: {call.tool}")
     screen.say((f"  it needs approval: {call.rule}", "dim"))
@@ -155,12 +167,24 @@ def _edited(call: ToolUse) -> list[str] | None:
         old, new = _strings(edit)
         if old is None or new is None:
             return None
-        rows += [row.rstrip("\n") for row in difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="")][2:]
+        if call.tool == "MultiEdit" and isinstance(edit, dict) and edit.get("replace_all"):
+            rows.append("@@ everywhere in the file @@")
+        rows += _changed(old, new)
+    return rows
+
+
+def _changed(old: str, new: str) -> list[str]:
+    """One replacement as a diff. Only `\\n` ends a line: any other end is part of it, and seen."""
+    if old.endswith("\n") and new.endswith("\n"):
+        old, new = old[:-1], new[:-1]
+    rows = list(difflib.unified_diff(old.split("\n"), new.split("\n"), lineterm=""))[2:]
+    if old != new and old.splitlines() == new.splitlines():
+        rows.append("\\ only line ends change")
     return rows
 
 
 def _added(content: str) -> list[str]:
-    return [f"+{row}" for row in content.splitlines()]
+    return [f"+{row}" for row in content.removesuffix("\n").split("\n")] if content else []
 
 
 def _strings(edit: JsonValue) -> tuple[str | None, str | None]:

@@ -233,11 +233,18 @@ async def answer(
 
 
 def chosen(request: "WorkerRequest", text: str) -> str:
-    """The option whose number `text` is, or `text` itself."""
+    """The option whose number `text` is, or `text` itself. Raises `InvalidInput` for a number that no option has."""
+    from agentvine.domain.errors import InvalidInput
+
     number = text.strip()
-    if number.isascii() and number.isdecimal() and len(number) < 4 and 1 <= int(number) <= len(request.options):
+    if not number:
+        raise InvalidInput("the answer is empty, and the first answer stands: write what Claude shall be told")
+    if not request.options or not (number.isascii() and number.isdecimal()) or len(number) > 3:
+        return text
+    if 1 <= int(number) <= len(request.options):
         return request.options[int(number) - 1]
-    return text
+    last = len(request.options)
+    raise InvalidInput(f"the options are numbered 1 to {last}; if {number} is the answer itself, add --text")
 
 
 async def _respond(

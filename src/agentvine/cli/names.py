@@ -101,7 +101,13 @@ async def request(desk: "FrontDesk", typed: str, kind: str) -> "WorkerRequest":
     typed = _given(typed)
     if is_whole(typed, "req_"):
         return await desk.request(typed)
-    found = [each async for each in requests(desk) if fits(each.id, typed)] or await _of_task(desk, typed, kind)
+    found = [each async for each in requests(desk) if fits(each.id, typed)]
+    try:
+        found = found or await _of_task(desk, typed, kind)
+    except NotFound:  # it may be over: then it is the server that says so, and what was answered first
+        found = [each async for each in requests(desk, everything=True) if fits(each.id, typed)]
+        if not found:
+            raise
     names = [f"{each.id}  {each.kind.value:<13}  {shortened(each.message, 60)}" for each in found]
     return found[_only(names, "request", typed)]
 

@@ -3,8 +3,10 @@
 import re
 from datetime import datetime, timedelta
 
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_UNSAFE_IN_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN = "\u00ad\u180e\u200b\u2060-\u2064\u3164\ufeff\U000e0000-\U000e0fff"
+_OBEYED = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f{_OBEYED}{_UNSEEN}]")
+_UNSAFE_IN_LINE = re.compile(f"[\x00-\x1f{_OBEYED}{_UNSEEN}]")
 _BLANKS = re.compile("[\t\r\n]+")
 
 
@@ -13,7 +15,8 @@ def clean(text: str) -> str:
 
     Titles, transcripts and diffs come from strangers: a control character in them could move the cursor, set the
     window's title or answer for the user (ECMA-48), and a bidirectional override could show a line in another order
-    than it has (Unicode UAX #9). Each is replaced by something to see; tabs and line ends stay.
+    than it has (Unicode UAX #9), and what has no width hides what a word really is. Each is replaced by something to
+    see; tabs and line ends stay.
     """
     return _UNSAFE.sub(_visible, text.replace("\r\n", "\n"))
 
@@ -31,6 +34,8 @@ def _visible(found: re.Match[str]) -> str:
         return "\u2421"
     if 0xD800 <= code <= 0xDFFF:
         return "\ufffd"
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
@@ -69,9 +74,10 @@ def ago(moment: datetime, now: datetime) -> str:
 
 
 def until(moment: datetime, now: datetime) -> str:
-    """How long after `now` it will be: `in 5 min`, or `over`."""
+    """How long after `now` it will be, to the nearest: `in 5 min`, or `over`."""
     seconds = (moment - now).total_seconds()
-    return f"in {_one_unit(seconds)}" if seconds > 0 else "over"
+    half = next((size / 2 for size in (86_400, 3600, 60) if seconds >= size), 0.5)
+    return f"in {_one_unit(seconds + half)}" if seconds > 0 else "over"
 
 
 def _one_unit(seconds: float) -> str:

@@ -213,7 +213,7 @@ def _fail(order: WorkOrder, move: Fail) -> _Changes:
     forgiven = order.forgiven if rule.counts else order.forgiven + 1
     if not rule.retry or order.attempts - forgiven >= order.max_attempts:
         return _free(OrderStatus.FAILED, failure=move.failure, forgiven=forgiven)
-    bound = rule.delay(order.attempts)
+    bound = rule.delay(order.attempts - forgiven if rule.counts else order.attempts)
     delay = max(bound / 2 + bound / 2 * move.draw, move.failure.retry_after_seconds or 0.0)
     not_before = move.at + timedelta(seconds=delay) if delay else None
     return _free(OrderStatus.PENDING, failure=move.failure, forgiven=forgiven, not_before=not_before)

@@ -22,6 +22,7 @@ from agentvine.domain.globs import path_fits
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.request import RequestKind, Unanswered, WorkerRequest
 from agentvine.domain.span import Span
+from agentvine.domain.words import WORD, part, spaced
 from agentvine.domain.work_order import WorkOrder
 from agentvine.domain.worker_types import TaskType
 
@@ -30,13 +31,12 @@ LARGEST_POLICY = 1024 * 1024
 """Bytes of a policy file."""
 _RULE_HEAD = re.compile(r"^[ \t]*\[\[[ \t]*rule[ \t]*\]\]", re.MULTILINE)
 _UNANSWERED_HEAD = re.compile(r"^[ \t]*\[[ \t]*unanswered[ \t]*\]", re.MULTILINE)
-_WORD = re.compile(r"\w+")
 
 
 def _check_words(words: str) -> str:
     if "*" in words.removeprefix("*").removesuffix("*"):
         raise ValueError("a `*` stands at the beginning or at the end; write several words as a list")
-    if not _WORD.search(words):
+    if not WORD.search(words):
         raise ValueError("write a word, or several with spaces between them")
     return words
 
@@ -167,8 +167,10 @@ class Case:
     options: tuple[str, ...] = ()
     tool: str = ""
     """Of the call that waits; empty if there is none."""
-    paths: tuple[str, ...] = ()
-    rules: tuple[str, ...] = ()
+    paths: tuple[str, ...] | None = ()
+    """None: there are more than are known. That is what no rule approves, and what every `deny` and `ask` fits."""
+    rules: tuple[str, ...] | None = ()
+    """As with `paths`."""
 
     @classmethod
     def of(cls, order: WorkOrder, request: WorkerRequest) -> Self:
@@ -183,14 +185,14 @@ class Case:
             request.context,
             request.options,
             call.tool if call else "",
-            call.paths if call else (),
-            rules_of(call.rule) if call else (),
+            () if call is None else call.paths if call.paths_whole else None,
+            () if call is None else rules_of(call.rule) if call.rules_whole else None,
         )
 
 
 def decide(policy: Policy, case: Case) -> Rule | None:
     """The first rule that fits; None if none does. A rule that decides `ask` ends the search as well."""
-    said = f"{_spaced(case.message)}{_spaced(case.context)}"
+    said = f"{spaced(case.message)}{spaced(case.context)}"
     return next((rule for rule in policy.rule if _fits(rule, case, said)), None)
 
 
@@ -207,7 +209,7 @@ def _fits(rule: Rule, case: Case, said: str) -> bool:
     offered = {option.strip().casefold() for option in case.options}
     if not all(option.casefold() in offered for option in match.options) or not _call_fits(rule, case):
         return False
-    return all(_part(words) in said for words in match.words)
+    return all(part(words) in said for words in match.words)
 
 
 def _level_fits(rule: Rule, level: PermissionLevel) -> bool:
@@ -220,33 +222,24 @@ def _level_fits(rule: Rule, level: PermissionLevel) -> bool:
 
 def _call_fits(rule: Rule, case: Case) -> bool:
     """What is sensitive is approved by a rule only if the rule says of what calls it speaks."""
-    match = rule.match
+    match, approves = rule.match, rule.decide is Decision.APPROVE
     if not case.tool or not match.of_calls:
-        return not match.of_calls and not (case.tool and rule.decide is Decision.APPROVE)
+        return not match.of_calls and not (case.tool and approves)
     if match.tools and not any(_glob(glob).match(case.tool) for glob in match.tools):
         return False
-    enough = all if rule.decide is Decision.APPROVE else any
-    if match.rules and not (case.rules and enough(name in match.rules for name in case.rules)):
+    if approves and (case.paths is None or case.rules is None):
         return False
-    return not match.paths or bool(case.paths and enough(path_fits(match.paths, path) for path in case.paths))
+    enough = all if approves else any
+    if match.rules and case.rules is not None and not (case.rules and enough(one in match.rules for one in case.rules)):
+        return False
+    if not match.paths or case.paths is None:
+        return True
+    return bool(case.paths) and enough(path_fits(match.paths, path) for path in case.paths)
 
 
 @cache
 def _glob(pattern: str) -> re.Pattern[str]:
     return re.compile(translate(pattern), re.IGNORECASE)
-
-
-def _spaced(text: str) -> str:
-    """The words of `text` in small letters, with one space around each; all else counts as white space."""
-    return f" {' '.join(_WORD.findall(text.casefold()))} "
-
-
-@cache
-def _part(words: str) -> str:
-    """What `_spaced` text must hold for these words to be in it."""
-    part = _spaced(words)
-    part = part[1:] if words.startswith("*") else part
-    return part[:-1] if words.endswith("*") else part
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,10 @@ from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.request import ControllerResponse, RequestKind, WorkerRequest
 from agentvine.domain.worker_types import TaskType
 
-_WORD = re.compile(r"\w+")
+_QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{LEFT SINGLE QUOTATION MARK}"
+_ENDS = "\N{RIGHT DOUBLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
+_SENTENCE_MARKS = re.compile(rf"[.,;:?!){_QUOTES}{_ENDS}]+(?=\s|$)|(?<!\S)[({_QUOTES}]+")
+"""What belongs to the sentence and not to what it says: `total > 100?` is not `total < 100?`."""
 DAY_SECONDS = 86_400
 
 
@@ -56,7 +59,8 @@ class Precedent(Model):
 def likeness_of(request: WorkerRequest) -> str | None:
     """A digest of what another request must have in common with this one; None for a delivery, which is like no other.
 
-    For a question that is its words and those of its options; letter case, punctuation and white space do not count.
+    For a question that is its words and those of its options; letter case, white space, quotation marks around words
+    and punctuation behind them do not count.
     For an approval it is the exact call and what makes it sensitive.
     """
     if request.kind is RequestKind.CLARIFICATION:
@@ -70,5 +74,5 @@ def likeness_of(request: WorkerRequest) -> str | None:
 
 
 def _words(text: str) -> str:
-    """The words of `text`; where it has none, as with `+` and `-`, all that is not white space."""
-    return " ".join(_WORD.findall(text.casefold())) or " ".join(text.split())
+    """The words of `text`; where nothing would be left of it, all that is not white space."""
+    return " ".join(_SENTENCE_MARKS.sub(" ", text.casefold()).split()) or " ".join(text.split())

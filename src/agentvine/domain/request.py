@@ -44,15 +44,19 @@ class ToolUse(Model):
     tool: Line
     input: dict[str, JsonValue]
     rule: Line
-    """What makes it sensitive."""
+    """What makes it sensitive: names of rules, with commas between them."""
+    rules_whole: bool = True
+    """False: it breaks more rules than `rule` names."""
     digest: Digest
-    """Over tool and input; the approval is for this and for nothing else."""
+    """Over tool, input, all paths and all rules; the approval is for this and for nothing else."""
     leaves: Annotated[dict[str, str | None], Field(max_length=2000)] = {}
     """The files as the call leaves them, where that is known: the git blob by path, None for one that is deleted. A
     mode other than 100644 stands before the blob."""
     paths: Annotated[tuple[str, ...], Field(max_length=200)] = ()
     """The files that the call names, or that a result changes, as far as known: relative to the root of the repository
-    where they are in it. Empty if they are too many."""
+    where they are in it."""
+    paths_whole: bool = True
+    """False: it names more files than `paths` lists."""
 
 
 class WorkerRequest(Model):

@@ -126,6 +126,8 @@ class Ruling:
     """The files or commands that it is about, in words."""
     files: tuple[str, ...] = ()
     """The files among them."""
+    reading: bool = False
+    """True: to read such a file is sensitive, too."""
 
     @property
     def allowed(self) -> bool:
@@ -175,7 +177,8 @@ def judge_all(operation: Operation, sensitive: Sensitive) -> Iterator[Ruling]:
             *_special(rule, operation, sensitive),
         )
         if subjects:
-            yield Ruling(rule.name, rule.why, tuple(dict.fromkeys(subjects)), tuple(dict.fromkeys((*files, *secrets))))
+            named = tuple(dict.fromkeys((*files, *secrets)))
+            yield Ruling(rule.name, rule.why, tuple(dict.fromkeys(subjects)), named, rule.reading)
 
 
 def _fits(one: Allowance, operation: Operation) -> bool:

@@ -91,6 +91,6 @@ def told_of_answer(request: WorkerRequest, response: ControllerResponse) -> dict
 
 
 def digest_of_call(tool: str, given: dict[str, JsonValue]) -> str:
-    """SHA-256 over a tool and its input in canonical JSON, as the digest of a call is made."""
+    """SHA-256 over a tool and its input in canonical JSON."""
     canonical = json.dumps([tool, given], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "replace")).hexdigest()

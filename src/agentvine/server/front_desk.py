@@ -25,7 +25,7 @@ from agentvine.server.holding import locked_order
 from agentvine.server.inbox import inbox_of
 from agentvine.server.keyring import KeyRing
 from agentvine.server.pages import cursor_of_request, id_cursor, number_cursor, page_of, request_cursor, slice_of
-from agentvine.server.permits import known, not_found, permit, permit_order
+from agentvine.server.permits import hidden, known, not_found, permit, permit_order, sees
 from agentvine.server.reading import check_number, invalid, visible_execution, visible_order, visible_request
 from agentvine.server.submission import Submissions
 from agentvine.server.worker_desk import ControlPlaneService
@@ -172,6 +172,8 @@ class FrontDeskOf:
         order = work_orders.locked_by_task(unit, known("task", task_id))
         if order is None:
             raise not_found("task", task_id)
+        if not sees(self._key, order):
+            raise hidden("task", task_id)
         return order
 
     def _cancel(self, unit: Unit, order: WorkOrder) -> WorkOrder:

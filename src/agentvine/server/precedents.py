@@ -43,15 +43,16 @@ class Precedents:
         return found.response.model_copy(update={"made_by": f"precedent:{found.id}", "made_at": now})
 
     def keep(self, unit: Unit, order: WorkOrder, request: WorkerRequest, remember: Remember, key: Key) -> None:
-        """Keep the answer to `request`, once. Raises `InvalidInput`, `Forbidden` if the key's scope is narrower."""
+        """Keep the answer to `request`, unless one that is kept reaches as far.
+
+        Raises `InvalidInput`, `Forbidden` if the key's scope is narrower.
+        """
         likeness, response = likeness_of(request), request.response
         if likeness is None or response is None:
             raise invalid("/remember", "whether a result may leave is decided each time; leave it out")
         if _for_people(order, response):
             raise invalid("/remember", "at the level human_required a person approves each time; leave it out")
         _permit(key, everywhere=remember.everywhere, any_type=remember.any_type)
-        if precedents.of_request(unit, request.id, likeness) is not None:
-            return
         now = self._clock.now()
         made = Precedent(
             id=new_id("pre", now),
@@ -67,6 +68,9 @@ class Precedents:
             message=request.message,
             response=response,
         )
+        there = precedents.of_request(unit, request.id, likeness)
+        if there is not None and there.holds(now) and _covers(there, made):
+            return
         precedents.insert(unit, made)
         self._tell(unit, made, request, AuditKind.PRECEDENT_MADE, key)
 
@@ -106,6 +110,15 @@ class Precedents:
         }
         tell_request(unit, EventKind(kind.value), now, request, Told(actor, data=data))
         audit.append(unit, audit.Draft(kind, now, actor, {"request_id": request.id, **data}))
+
+
+def _covers(there: Precedent, made: Precedent) -> bool:
+    """Whether one that is there already holds wherever the new one would."""
+    return (
+        there.type in {None, made.type}
+        and there.repository in {None, made.repository}
+        and there.permission_level.rank >= made.permission_level.rank
+    )
 
 
 def _for_people(order: WorkOrder, response: ControllerResponse) -> bool:

@@ -12,7 +12,7 @@ from agentvine.domain.ids import new_id
 from agentvine.domain.key import Key
 from agentvine.domain.permission import lowest
 from agentvine.domain.task import NewTask, Task, TaskStatus
-from agentvine.domain.work_order import WorkOrder
+from agentvine.domain.work_order import TERMINAL, OrderStatus, WorkOrder
 from agentvine.kit.clock import Clock
 from agentvine.server.chronicle import Told, actor_of, tell
 from agentvine.server.control_plane import claimable_ring
@@ -25,6 +25,9 @@ from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
 
 _LONGEST_KEY = 255
+_FOLLOWING = "following"
+"""In the place of a key: who follows whom is the same whoever asks."""
+_MOST_FOLLOWERS = 100
 _KEPT_APART = timedelta(microseconds=1)
 _HOPELESS: Mapping[Prospect | None, str] = MappingProxyType(
     {
@@ -85,7 +88,10 @@ class Submissions:
         return tuple(self._take(unit, drafts, key, now))
 
     def follow(self, unit: Unit, done: WorkOrder, key: Key) -> WorkOrder:
-        """A new task that goes on with a completed one, on the branch that was delivered. Raises `Forbidden`."""
+        """A new task that goes on with a completed one, on the branch that was delivered.
+
+        Raises `Forbidden`; `Conflict` if there is one already, unless that was cancelled.
+        """
         before, delivered = tasks.get(unit, done.task_id), executions.last_completed(unit, done.id)
         if before is None or delivered is None or delivered.delivery is None:
             raise Conflict("nothing was delivered that could be gone on with", status=done.status.value)
@@ -98,8 +104,24 @@ class Submissions:
         asked = before.asked.model_copy(update=changes)
         _permit(asked, key)
         now = self._clock.now()
-        task = self._take(unit, [_Draft(new_id("tsk", now), asked, ())], key, now)[0]
+        task_id = new_id("tsk", now)
+        self._only_follower(unit, done, task_id, now)
+        task = self._take(unit, [_Draft(task_id, asked, ())], key, now)[0]
         return locked_order(unit, task.work_order_id)
+
+    def _only_follower(self, unit: Unit, done: WorkOrder, task_id: str, now: datetime) -> None:
+        """Note that `task_id` follows: two at once would both build on the same branch."""
+        for number in range(_MOST_FOLLOWERS):
+            name = f"{done.task_id}#{number}"
+            taken = tasks.claim_submission(unit, Submission(_FOLLOWING, name, "", task_id, now))
+            if taken is None:
+                return
+            order = work_orders.locked_by_task(unit, taken.task_id)
+            if order is not None and order.status is not OrderStatus.CANCELLED:
+                verb = "retry" if order.status in TERMINAL else "comment"
+                how = f"`agentvine {verb} {taken.task_id}`"
+                raise Conflict(f"the task {taken.task_id} follows it already: {how} that", status=done.status.value)
+        raise Conflict(f"{_MOST_FOLLOWERS} tasks that followed it were cancelled", status=done.status.value)
 
     def _take(self, unit: Unit, drafts: Sequence[_Draft], key: Key, now: datetime) -> list[Task]:
         fresh = {draft.task_id for draft in drafts}

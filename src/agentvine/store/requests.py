@@ -64,11 +64,12 @@ def set_status(unit: Unit, request_id: str, status: RequestStatus) -> None:
 def reopen(unit: Unit, request: WorkerRequest) -> None:
     """Ask again what is over: as `request`, of the execution that it names. Its answer, if any, is gone."""
     unit.run(
-        """UPDATE requests SET status = :open, execution_id = :execution, context = :context, options = :options,
-               call = :call, created_at = :created_at, expires_at = :expires_at, unanswered = :unanswered,
-               response = NULL, assistant = NULL WHERE id = :id""",
+        """UPDATE requests SET status = :open, execution_id = :execution, message = :message, context = :context,
+               options = :options, call = :call, created_at = :created_at, expires_at = :expires_at,
+               unanswered = :unanswered, response = NULL, assistant = NULL WHERE id = :id""",
         id=request.id,
         execution=request.execution_id,
+        message=request.message,
         context=request.context,
         options=json_text(request.options),
         call=model_text(request.call),

@@ -1,7 +1,7 @@
 """What a result must look like before the host keeps it. Everything here judges hostile input."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agentvine.domain.retry import FailureReason
@@ -65,23 +65,30 @@ def open_bundle(bundle: bytes) -> tuple[str, bytes]:
     return found[1].decode(), bundle[header.end() :]
 
 
-async def inspect(repository: BareRepository, base: str, head: str, limits: Limits) -> None:
-    """Judge all commits from `base` to `head`. Raises ResultRefused, GitFailed."""
+async def inspect(
+    repository: BareRepository, base: str, head: str, limits: Limits, *, checkpoint: bool = False
+) -> None:
+    """Judge all commits from `base` to `head`. Raises ResultRefused, GitFailed.
+
+    `checkpoint`: they only go back into a workspace of the same agent, so all that counts is that checking them out
+    harms nobody: their size, their paths, and that there are no unknown kinds of files. Links may lead anywhere, for
+    they are made and never followed; submodules become empty folders; history may have been rewritten.
+    """
     try:
-        await _inspect(repository, base, head, limits)
+        await _inspect(repository, base, head, limits, checkpoint=checkpoint)
     except GitFailed as failed:
         if failed.trouble is GitTrouble.TIMEOUT:
             raise ResultRefused("the result takes too long to look through") from failed
         raise
 
 
-async def _inspect(repository: BareRepository, base: str, head: str, limits: Limits) -> None:
-    if not await repository.descends(head, base):
+async def _inspect(repository: BareRepository, base: str, head: str, limits: Limits, *, checkpoint: bool) -> None:
+    if not checkpoint and not await repository.descends(head, base):
         raise ResultRefused(f"the result does not build on its base {base}: history was rewritten")
     commits = await repository.commits(base, head)
     if len(commits) > limits.commits:
         raise ResultRefused(f"{len(commits)} commits are more than the {limits.commits} that are taken")
-    if len(await repository.commits(base, head, "--ancestry-path")) != len(commits):
+    if not checkpoint and len(await repository.commits(base, head, "--ancestry-path")) != len(commits):
         raise ResultRefused("the result brings in commits that do not build on its base: a merge from elsewhere")
     for name, _, size in await _about(repository, commits, limits):
         if size > limits.commit_bytes:
@@ -93,9 +100,10 @@ async def _inspect(repository: BareRepository, base: str, head: str, limits: Lim
         raise ResultRefused("the result changes too many files")
     changes = list(read_changes(listed.stdout))
     for change in changes:
-        check_path(change.path)
-        check_mode(change)
-    await _check_contents(repository, [change for change in changes if change.new_mode != _NOTHING], limits)
+        check_path(change.path, checkpoint=checkpoint)
+        check_mode(change, checkpoint=checkpoint)
+    files = [change for change in changes if change.new_mode not in {_NOTHING, _SUBMODULE}]
+    await _check_contents(repository, files, limits, checkpoint=checkpoint)
 
 
 def read_changes(raw: str) -> Iterator[Change]:
@@ -107,14 +115,14 @@ def read_changes(raw: str) -> Iterator[Change]:
             yield Change(old_mode, new_mode, new_sha, next(fields))
 
 
-def check_path(path: str) -> None:
+def check_path(path: str, *, checkpoint: bool = False) -> None:
     """Raise ResultRefused for a path that leaves the tree or reaches into a git directory, on any file system."""
     parts = re.split(r"[/\\]", path)
     if path.startswith("/") or any(part in {"", ".", ".."} for part in parts):
         raise ResultRefused(f"{path!r} is not a path inside the repository")
     if any(_means_git(part) for part in parts):
         raise ResultRefused(f"{path!r} reaches into a git directory")
-    if _MODULES.match(_plain(parts[-1])):
+    if not checkpoint and _MODULES.match(_plain(parts[-1])):
         raise ResultRefused(f"the result changes submodules ({parts[-1]!r})")
     if max(map(_length, parts)) > _LONGEST_NAME or _length(path) > _LONGEST_PATH:
         raise ResultRefused(f"a path is longer than file systems take: {path[:200]!r}")
@@ -137,11 +145,11 @@ def _plain(part: str) -> str:
     return plain.partition(":")[0].rstrip(". ").casefold()
 
 
-def check_mode(change: Change) -> None:
-    """Raise ResultRefused for submodules and for kinds of files that do not exist."""
-    if _SUBMODULE in {change.old_mode, change.new_mode}:
+def check_mode(change: Change, *, checkpoint: bool = False) -> None:
+    """Raise ResultRefused for submodules, unless in a checkpoint, and for kinds of files that do not exist."""
+    if not checkpoint and _SUBMODULE in {change.old_mode, change.new_mode}:
         raise ResultRefused(f"the result changes a submodule: {change.path!r}")
-    if change.new_mode not in {_FILE, _PROGRAM, _LINK, _NOTHING}:
+    if change.new_mode != _SUBMODULE and change.new_mode not in {_FILE, _PROGRAM, _LINK, _NOTHING}:
         raise ResultRefused(f"{change.path!r} has the unknown mode {change.new_mode}")
 
 
@@ -159,7 +167,9 @@ def check_link(path: str, target: str) -> None:
         raise ResultRefused(f"the link {path!r} leads into a git directory: {target!r}")
 
 
-async def _check_contents(repository: BareRepository, changes: Iterable[Change], limits: Limits) -> None:
+async def _check_contents(
+    repository: BareRepository, changes: Sequence[Change], limits: Limits, *, checkpoint: bool
+) -> None:
     paths = {change.new_sha: change.path for change in changes}
     sizes = {}
     for name, kind, size in await _about(repository, paths, limits):
@@ -173,7 +183,7 @@ async def _check_contents(repository: BareRepository, changes: Iterable[Change],
         raise ResultRefused(f"the result's files hold {total} bytes, more than the {limits.total_bytes} that are taken")
     for change in changes:
         if change.new_mode == _LINK:
-            await _check_link_at(repository, change, sizes[change.new_sha])
+            await _check_link_at(repository, change, sizes[change.new_sha], checkpoint=checkpoint)
 
 
 async def _about(repository: BareRepository, names: Iterable[str], limits: Limits) -> list[tuple[str, str, int]]:
@@ -183,8 +193,10 @@ async def _about(repository: BareRepository, names: Iterable[str], limits: Limit
     return [(name, kind, int(size)) for name, kind, size in lines]
 
 
-async def _check_link_at(repository: BareRepository, change: Change, size: int) -> None:
+async def _check_link_at(repository: BareRepository, change: Change, size: int, *, checkpoint: bool) -> None:
     if size > _LONGEST_LINK:
         raise ResultRefused(f"the link {change.path!r} has {size} bytes")
+    if checkpoint:
+        return
     target = await repository.git.run(commands.blob(repository.path, change.new_sha, 2 * _LONGEST_LINK))
     check_link(change.path, target.raw.decode("utf-8", "surrogateescape"))

@@ -6,6 +6,7 @@ given for, days later and on another host. It is asked once, held for a while, t
 """
 
 import json
+import re
 from collections.abc import Mapping
 
 from pydantic import JsonValue
@@ -21,19 +22,29 @@ from agentvine.worker.agent.asking import ASK_TOOL, BUILT_IN
 from agentvine.worker.agent.base import Decision, ToolCall, Verdict
 from agentvine.worker.agent.refusals import Refusals
 from agentvine.worker.agent.tools import Judgement, TypeGate
-from agentvine.worker.approving import Approvals, Foresight, NotAskable, digest_of, question_of, use_of
+from agentvine.worker.approving import (
+    Approvals,
+    Foresight,
+    NotAskable,
+    check_written,
+    digest_of,
+    question_of,
+    use_of,
+)
 from agentvine.worker.documents import Documents
 from agentvine.worker.draft import Drafts
 from agentvine.worker.queue_client import QueueClient
 
 _LONGEST = 20_000
 _MOST_OPTIONS = 20
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _CHOICE = ("approve", "deny")
 _LATER = (
     "Nobody has answered yet. If you cannot go on without the answer, make exactly this call again, alone in its turn; "
     "you will be woken with the answer."
 )
 _NO_ANSWER = "Nobody answered in time. Decide yourself, and say in your last message what you decided and why."
+_MOVED = "What the call names leads to other files than when it was asked for: make it again."
 NOBODY_AGREED = "Nobody approved it in time: go on without it, and say in your last message that it is missing."
 _OVER = "Nobody answered in time, and this order does not go on without an answer: stop here."
 
@@ -97,12 +108,16 @@ class Asking:
     # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _question(self, call: ToolCall) -> Verdict:
+        try:
+            check_written(call)
+        except NotAskable as why:
+            return Verdict(Decision.DENY, f"Nobody can be asked: {why}.")
         question, context, options = _question(call.input) if call.name == ASK_TOOL else _questions(call.input)
-        if not question.strip():
+        if not _text(question).strip():
             return Verdict(Decision.DENY, "The call asks nothing: put one question.")
         if self._documents is not None:
             await self._documents.store_once()
-        listed = [" ".join(_text(option).split())[:500] for option in options if option.strip()]
+        listed = [line for line in (" ".join(_CONTROL.sub(" ", one).split())[:500] for one in options) if line]
         request = NewRequest(
             token=self._claimed.lease.token,
             id=derived_id("req", self._claimed.order.id, digest_of(call.name, call.input)),
@@ -125,7 +140,7 @@ class Asking:
         """Ask whether a call may be made that only breaks rules of what is sensitive."""
         rule = judgement.rulings[0].rule
         leaves = await self._leaves(call, judgement)
-        if self._foresight is not None and await self._foresight.takes_back(judgement, leaves):
+        if self._foresight is not None and await self._foresight.takes_back(call, judgement, leaves):
             return Verdict(Decision.ALLOW)
         try:
             use = use_of(call, judgement, leaves)
@@ -141,22 +156,24 @@ class Asking:
         if answer.verdict != "approved":
             self._approvals.drop(request.id)
             return self._denied(call, rule, denial(answer))
-        return await self._approved(call, request, use, answer)
+        if self._gate.judge(call).paths != judgement.paths:
+            return self._denied(call, rule, _MOVED)
+        return await self._approved(call, request, answer)
 
-    async def _approved(
-        self, call: ToolCall, request: NewRequest, use: ToolUse, response: ControllerResponse
-    ) -> Verdict:
-        """Let the call be made as it was agreed to, perhaps with another input, which may do no more than any call."""
+    async def _approved(self, call: ToolCall, request: NewRequest, response: ControllerResponse) -> Verdict:
+        """Let the call be made as it was agreed to, perhaps with another input, which may do no more than any call.
+
+        What was agreed to of files is what stands in the request: what they are now nobody was shown.
+        """
         changed = response.changed_input
         if changed is not None:
-            call = ToolCall(call.id, call.name, changed)
-            judgement = self._gate.judge(call)
+            judgement = self._gate.judge(ToolCall(call.id, call.name, changed))
             if judgement.objection is not None:
                 reason = f"{_by(response)} approved it with another input, but: {judgement.objection.reason}"
                 return self._denied(call, judgement.objection.rule, reason)
-            use = use.model_copy(update={"leaves": await self._leaves(call, judgement)})
-        self._approvals.add(Grant.given(request.id, request.message, use, response))
-        _log.info("approved", request_id=request.id, tool=use.tool, rule=use.rule, by=response.made_by)
+        if (grant := Grant.of(await self._queue.as_it_stands(self._claimed.lease.execution_id, request))) is not None:
+            self._approvals.add(grant)
+        _log.info("approved", request_id=request.id, tool=call.name, by=response.made_by)
         return Verdict(Decision.ALLOW, told_with(response), changed_input=changed)
 
     async def _leaves(self, call: ToolCall, judgement: Judgement) -> Mapping[str, str | None]:

@@ -9,12 +9,12 @@ import json
 
 from pydantic import JsonValue
 
-from agentvine.domain.approval import MOST_LEAVES, RESULT, Grant, noted
+from agentvine.domain.approval import MOST_LEAVES, RESULT, Grant, noted, rules_of
 from agentvine.domain.evidence import Check, CheckOutcome, Evidence
 from agentvine.domain.request import ControllerResponse, RequestStatus, ToolUse, WorkerRequest
 from agentvine.kit.logs import logger
 from agentvine.wire.messages import NewRequest
-from agentvine.worker.approving import LARGEST_INPUT, MOST_PATHS, NotAskable, digest_of
+from agentvine.worker.approving import LARGEST_INPUT, MOST_PATHS, NotAskable, digest_of, listed
 from agentvine.worker.asking import NOBODY_AGREED, Answer, Asking, denial
 from agentvine.worker.job import Job
 from agentvine.worker.verification.policy import SENSITIVE_CHECK, files_of, still_sensitive
@@ -108,13 +108,17 @@ async def _use(subject: Subject) -> tuple[ToolUse, str]:
     }
     if len(json.dumps(given)) > LARGEST_INPUT:
         raise NotAskable("its files have names that are longer than can be shown")
+    names = tuple(ruling.rule for ruling in rulings)
+    rule = listed(names)
     use = ToolUse(
         tool=RESULT,
         input=given,
-        rule=", ".join(ruling.rule for ruling in rulings)[:500],
-        digest=digest_of(RESULT, given),
+        rule=rule,
+        rules_whole=rules_of(rule) == names,
+        digest=digest_of(RESULT, given, files, names),
         leaves=files,
-        paths=tuple(files) if len(files) <= MOST_PATHS else (),
+        paths=tuple(files)[:MOST_PATHS],
+        paths_whole=len(files) <= MOST_PATHS,
     )
     return use, "\n".join(ruling.reason for ruling in rulings)
 

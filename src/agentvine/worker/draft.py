@@ -75,9 +75,9 @@ class Drafts:
 async def draft(workspace: Workspace, base_sha: str, box: BoxRunner) -> bytes:
     """All changes since `base_sha`, committed or not, as a unified diff of at most about `LIMIT` bytes; a last line
     says if there is more. All git runs in the box. Raises DraftFailed, and what the box raises."""
-    staged = _git("add", "--all", "--", ".")
+    staged = _git("add", "--all", "--ignore-errors", "--", ".")
     shown = _git("diff", "--cached", "--no-ext-diff", "--no-textconv", "--no-color", base_sha, "--")
-    script = _SCRIPT + 'eval "$1" && eval "$2"\n'
+    script = _SCRIPT + '{ eval "$1" || test $? = 1; } && eval "$2"\n'
     done = await box(["sh", "-c", script, "sh", staged, shown], cwd=workspace.path, timeout=_SECONDS)
     if done.exit_code != 0:
         raise DraftFailed(f"git ended with {done.exit_code}: {done.stderr[-500:].strip()}")

@@ -376,6 +376,19 @@ def move_files(repository: Path, work_tree: Path, old: str, new: str) -> GitComm
     return GitCommand("check the files out", args, repository=repository, work_tree=work_tree)
 
 
+def files_changed(repository: Path, old: str, new: str, output_limit: int) -> GitCommand:
+    """The paths that are there in commit `new` and differ from `old`, NUL after each."""
+    args = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=AMT", old, new)
+    return GitCommand("list the changes", args, repository=repository, output_limit=output_limit)
+
+
+def write_files(repository: Path, work_tree: Path, paths: Iterable[bytes]) -> GitCommand:
+    """Write files that are missing in an untouched work tree, as the index has them."""
+    args = ("checkout-index", "--index", "-z", "--stdin")
+    stdin = b"".join(path + b"\0" for path in paths)
+    return GitCommand("check the files out", args, repository=repository, work_tree=work_tree, stdin=stdin)
+
+
 def point_head(repository: Path, branch: str) -> GitCommand:
     """Make `branch` the current one."""
     return GitCommand(f"switch to {branch}", ("symbolic-ref", "HEAD", f"refs/heads/{branch}"), repository=repository)

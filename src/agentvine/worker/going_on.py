@@ -9,7 +9,7 @@ from agentvine.worker.agent.asking import ASK_TOOL, BUILT_IN
 from agentvine.worker.agent.prompts import RepositoryFacts
 from agentvine.worker.agent.sessions import SessionTranscript
 from agentvine.worker.asking import in_words
-from agentvine.worker.handover import Fresh, GoOn, Interrupted, Paused, Reopened, Start, files_of
+from agentvine.worker.handover import Fresh, GoOn, Interrupted, Paused, Reopened, Start, files_of, lost_while_parked
 from agentvine.worker.hearing import Hearing
 from agentvine.worker.job import Job
 
@@ -41,6 +41,8 @@ async def first_words(
     await transcript.flush()
     hearing.skip(_heard_before(job, start.execution_id))
     if transcript.parked and isinstance(start, Paused | Interrupted):
+        if lost := lost_while_parked(start):
+            hearing.tell(prompts.files_lost(lost))
         return FirstWords(None, start.session_id, resumes=True)
     return FirstWords(_again(job, start, seen_at, transcript, hearing), start.session_id, resumes=True)
 

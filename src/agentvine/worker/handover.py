@@ -23,6 +23,8 @@ _INTERRUPTED = {
     Outcome.LOST: "the worker that you ran on was lost",
 }
 
+_AS_LEFT = "Your files are as you left them, committed or not."
+
 _log = logger("handover")
 
 
@@ -185,7 +187,7 @@ async def _kept_files(job: Job, execution: Execution) -> tuple[str, str, Kept | 
         kept = await kept_by(job.shelf, execution.id)
         head = base
         if kept is not None and kept.bundle is not None:
-            head = await job.publisher.admit(kept.bundle, base, job.execution_id)
+            head = await job.publisher.admit(kept.bundle, base, job.execution_id, checkpoint=True)
     except RepositoryProblem as problem:
         _log.warning("a checkpoint cannot be used; beginning again", execution_id=execution.id, reason=str(problem))
         return None
@@ -254,9 +256,25 @@ def files_of(kept: Kept | None) -> str:
     """What the agent is told of the files that it finds."""
     if kept is None:
         return "Your files are as they were at the beginning: nothing that you changed was kept."
-    if kept.taken is None or kept.taken.final:
-        return "Your files are as you left them, committed or not."
-    return f"Your files are as of {shown(kept.taken.at)}: what was changed after that is gone."
+    if kept.taken is None:
+        return _AS_LEFT
+    words = _AS_LEFT if kept.taken.final else f"Your files are as of {shown(kept.taken.at)}: later changes are gone."
+    if kept.taken.left_out:
+        words += f" These were not kept: {', '.join(f'`{name}`' for name in kept.taken.left_out)}."
+    return words
+
+
+def lost_while_parked(start: Start) -> str:
+    """What an agent has to be told whose call goes on as if nothing had been; empty if all of its files are there."""
+    if isinstance(start, Paused) and (start.kept is None or not _whole(start.kept)):
+        return files_of(start.kept)
+    if isinstance(start, Interrupted) and start.kept is not None and start.kept.taken is not None:
+        return files_of(start.kept) if start.kept.taken.left_out else ""
+    return ""
+
+
+def _whole(kept: Kept) -> bool:
+    return kept.taken is None or (kept.taken.final and not kept.taken.left_out)
 
 
 def _answer(earlier: Earlier) -> ControllerResponse | None:

@@ -32,6 +32,7 @@ class Hearing:
         self._claimed = claimed
         self._told = 0
         self._known: list[Comment] = []
+        self._notice = ""
 
     async def listen(self) -> None:
         """Take down what is said, as it is said; ends when the order is not ours any more."""
@@ -58,6 +59,10 @@ class Hearing:
         self.number = self._told = heard
         self._known = [comment for comment in self._known if comment.number > heard]
 
+    def tell(self, notice: str) -> None:
+        """Let the agent hear this of its worker's, with what it hears next."""
+        self._notice = notice
+
     def take(self) -> str:
         """As in `News`; never more than a hook can say."""
         taken: list[Comment] = []
@@ -76,7 +81,8 @@ class Hearing:
         self.number = self._told
 
     def _words(self, taken: Sequence[Comment]) -> str:
-        words = prompts.said(taken)
+        words = "\n".join(part for part in (self._notice, prompts.said(taken)) if part)
+        self._notice = ""
         if taken:
             self._told = taken[-1].number
             self._known = self._known[len(taken) :]

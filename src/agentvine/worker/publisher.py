@@ -69,10 +69,11 @@ class Publisher:
         self._limits = limits or Limits()
         self._url = mirror.url
 
-    async def admit(self, bundle: bytes, base_sha: str, execution_id: str) -> str:
+    async def admit(self, bundle: bytes, base_sha: str, execution_id: str, *, checkpoint: bool = False) -> str:
         """Take a workspace's bundle in, if it keeps the rules, as `refs/agentvine/executions/<id>`. Returns its head.
 
-        Every object's form is checked, and every commit after `base_sha` (see admission.py). Raises ResultRefused.
+        Every object's form is checked, and every commit after `base_sha` (see admission.py). A checkpoint is held to
+        fewer rules, and its head must never leave this host. Raises ResultRefused.
         """
         ref = _ref(execution_id)
         if len(bundle) > self._limits.bundle_bytes:
@@ -80,7 +81,7 @@ class Publisher:
         head, pack = open_bundle(bundle)
         await self._open()
         async with exclusive(self._lock, _LOCK_SECONDS), self._unpacked(pack):
-            await inspect(self.repository, base_sha, head, self._limits)
+            await inspect(self.repository, base_sha, head, self._limits, checkpoint=checkpoint)
         await self._git.run(commands.update_ref(self.repository.path, ref, head))
         return head
 

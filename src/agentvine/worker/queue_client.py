@@ -8,7 +8,7 @@ import asyncio
 
 from agentvine.broker.base import Broker, BrokerUnavailable
 from agentvine.domain.errors import AgentVineError, Conflict, NotFound
-from agentvine.domain.request import ControllerResponse
+from agentvine.domain.request import ControllerResponse, WorkerRequest
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import pause
@@ -46,6 +46,11 @@ class QueueClient:
         if self._broker is not None and await self._handed_over(self._broker, execution_id, request):
             return
         await self._plane.ask(execution_id, request)
+
+    async def as_it_stands(self, execution_id: str, request: NewRequest) -> WorkerRequest:
+        """What the server keeps of a request that was handed over, with its answer. Raises what `ControlPlane.ask`
+        raises."""
+        return await self._plane.ask(execution_id, cleaned(HIDDEN, request))
 
     async def wait_for_response(self, request_id: str, wait_seconds: float) -> ControllerResponse | None:
         """The answer, or None if there was none within `wait_seconds`.

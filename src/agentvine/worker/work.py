@@ -14,6 +14,7 @@ from agentvine.domain.worker_types import TaskType
 from agentvine.kit import failpoints
 from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import logger
+from agentvine.kit.process import ProcessError
 from agentvine.wire.messages import NewRequest
 from agentvine.worker.admission import ResultRefused
 from agentvine.worker.agent import prompts
@@ -36,7 +37,7 @@ from agentvine.worker.storing import Note, Result
 from agentvine.worker.verification.review import SCHEMA, Review, read_review
 from agentvine.worker.verification.telling import review_report
 from agentvine.worker.verification.verify import failing
-from agentvine.worker.workspace import export_bundle
+from agentvine.worker.workspace import ExportFailed, export_bundle
 
 _DIFF_LIMIT = 4_000_000
 
@@ -178,8 +179,14 @@ class Work:
         await progress.report(phase, base_sha=base_sha, session_id=session_id)
 
     async def _parked(self, request: NewRequest) -> Parked:
-        """Store all that is needed to go on, anywhere: the slot is free until there is an answer."""
-        await self._checkpoints.take(final=True)
+        """Store all that is needed to go on, anywhere: the slot is free until there is an answer.
+
+        Files that cannot be kept are no reason to lose the conversation, which is told of it when it goes on.
+        """
+        try:
+            await self._checkpoints.take(final=True)
+        except (ExportFailed, ProcessError) as error:
+            _log.warning("parked without the last files", execution_id=self._job.execution_id, why=str(error))
         await failpoints.reached("park.after_checkpoint")
         await self._transcript.flush()
         await failpoints.reached("park.after_transcript")

@@ -128,11 +128,16 @@ class Comments:
         assert (next_one.asked.title, next_one.asked.priority) == (task.asked.title, 3)
         assert next_one.asked.branch == order.branch == ELSEWHERE.branch
         assert next_one.permission_level is PermissionLevel.SUPERVISED
+        with pytest.raises(Conflict, match=f"{order.task_id} follows it already: `agentvine comment"):
+            await desk.retry(task.id, m.Retry(comment="And so."))
         again = await worker.take_and_start()
         assert again.follows is not None
         assert (again.follows.session_id, again.follows.outcome) == ("s-1", Outcome.COMPLETED)
         assert isinstance(again.follows.delivery, Delivery)
         assert len((await worker.plane.comments(order.id, wanted(again))).comments) == 1
+        await desk.cancel(order.task_id)
+        other = await desk.retry(task.id, m.Retry(comment="Then so."))
+        assert other.task_id not in {task.id, order.task_id}
 
     async def test_only_the_server_says_what_follows_what(self, site: Site) -> None:
         desk = await site.front_desk()

@@ -66,7 +66,7 @@ class Precedents:
         assert (kept.request_id, kept.created_by, kept.message) == (question, me, QUESTION)
         assert (kept.type, kept.repository, kept.kind) == (TaskType.TEST, REPOSITORY, RequestKind.CLARIFICATION)
         two = await at_work(site, desk, worker)
-        response = await asked(worker, two, "  which   CURRENCY — Eur or usd", options=("euro", "US-Dollar"))
+        response = await asked(worker, two, "  which   CURRENCY: “Eur” or usd", options=("euro.", "US Dollar"))
         assert response is not None
         assert (response.verdict, response.message, response.made_by) == (
             "answer",
@@ -96,6 +96,15 @@ class Precedents:
             response = await asked(hand, claimed)
             assert response is not None
             assert response.message == "EUR"
+
+    async def test_said_again_it_reaches_further(self, site: Site) -> None:
+        desk, worker = await site.front_desk(), await a_worker(site)
+        question = await answered(desk, worker, await at_work(site, desk, worker))
+        everywhere = EUR.model_copy(update={"remember": Remember(any_type=True, everywhere=True)})
+        for reply in (everywhere, EUR, everywhere):
+            site.clock.advance(0.01)
+            await desk.respond(question, reply)
+        assert [kept.repository for kept in (await desk.precedents()).items] == [None, REPOSITORY]
 
     async def test_it_ends(self, site: Site) -> None:
         desk, worker = await site.front_desk(), await a_worker(site)

@@ -100,6 +100,13 @@ def left_behind(files: str) -> str:
     )
 
 
+def files_lost(files: str) -> str:
+    """What is told beside the answer to a call for which the work had stopped, if not all files came through."""
+    return (
+        f"While you waited, your work was moved to another checkout. {files} Look at `git status` before you go on.\n"
+    )
+
+
 def said(given: Sequence[Comment]) -> str:
     """Comments of people, for the agent; empty if there are none."""
     parts = [

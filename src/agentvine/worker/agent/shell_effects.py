@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from agentvine.worker.agent.shell import Command, Word
+from agentvine.worker.agent.shell import Command, Unreadable, Word
 from agentvine.worker.agent.shell_rules import all_commands, candidates, program_and_arguments
 
 _REMOVES = frozenset({"rm", "unlink", "shred"})
@@ -18,6 +18,7 @@ _COPIES = frozenset({"cp", "install", "ln", "mv", "rsync", "scp"})
 _NAMES_ONLY = frozenset({"echo", "printf", "test", "[", "ls", "mkdir", "rm", "unlink", "touch", "find", "git"})
 """Programs whose words may be paths, but that show nothing of a file."""
 _PATTERN_FIRST = frozenset({"grep", "egrep", "fgrep", "rg", "ag", "sed", "awk", "gawk", "perl", "jq"})
+_DELETES_PLAINLY = re.compile(r"^(-[rRfvqd]+|--|--force|--quiet|--recursive|--verbose)$")
 _IN_PLACE = re.compile(r"^(-[a-zA-Z]*i|--in-place)")
 
 
@@ -52,6 +53,27 @@ def effects(text: str) -> Effects:
             if words[0] == "cd" and len(words) == 2:
                 folder = _in(folder, words[1:])[0]
     return Effects(tuple(programs), _once(written), _once(deleted), _once(read))
+
+
+def only_deletes(text: str) -> tuple[str, ...] | None:
+    """The files that the shell command `text` deletes with one `rm` or `git rm`; None if it may do anything else than
+    that and commit it."""
+    try:
+        found = list(all_commands(text))
+    except Unreadable:
+        return None
+    if any(one.writes_to or one.documents or any(word.dynamic for word in one.words) for one in found):
+        return None
+    given = [_texts(one.words) for one in found]
+    deleting = [words for words in given if words[:2] not in (["git", "add"], ["git", "commit"])]
+    if len(deleting) != 1:
+        return None
+    (words,) = deleting
+    rest = words[1:] if words[:1] == ["rm"] else words[2:] if words[:2] == ["git", "rm"] else []
+    options = [word for word in rest if word.startswith("-")]
+    if len(options) == len(rest) or not all(map(_DELETES_PLAINLY.match, options)):
+        return None
+    return _once(_plain(rest))
 
 
 def _in(folder: str, paths: Sequence[str]) -> list[str]:

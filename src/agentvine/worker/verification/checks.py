@@ -86,7 +86,7 @@ def _tests_pass(found: Findings, *, needed: bool) -> Check:
     if after is None:
         outcome = CheckOutcome.UNKNOWN if needed else CheckOutcome.NOT_APPLICABLE
         return Check(name=name, outcome=outcome, why=f"no command that runs tests was found; {_MEND}")
-    if not needed and after.verdict not in {*_SHOWING, RunVerdict.UNKNOWN} and _same(before, after):
+    if not needed and after.verdict not in _SHOWING and _same(before, after):
         return Check(name=name, outcome=CheckOutcome.NOT_APPLICABLE, why=f"as on the base: {after.why}")
     if after.verdict is RunVerdict.PASSED:
         return Check(name=name, outcome=CheckOutcome.PASSED, seconds=after.seconds)
