@@ -34,7 +34,7 @@ $(OPENAPI): scripts/fetch_openapi.sh | $(STAMP)
 demo: $(STAMP) ## watch six workers deliver six tasks, with the real Claude Code CLI and a scripted model
 	@$(BIN)/agentvine demo
 
-test: $(STAMP) $(OPENAPI) ## all tests that belong to a change (under 12 minutes on two cores)
+test: $(STAMP) $(OPENAPI) ## all tests that belong to a change (12 to 15 minutes on two cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (part of `make test`)
