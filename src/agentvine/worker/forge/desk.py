@@ -3,7 +3,7 @@
 The story that is told with these calls, the same for all of them, is in courier.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from agentvine.worker.forge.base import ForgeUnavailable, Proposal, Remark
-from agentvine.worker.forge.connection import Connection, Parameters, Told
+from agentvine.domain.retry import FailureReason
+from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable, Proposal, Remark
+from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Told
 from agentvine.worker.forge.difference import ChangedFile
 
 PAGE = 100
@@ -170,3 +171,21 @@ async def pages(
 def piece(text: str) -> str:
     """`text` as one piece of a path."""
     return quote(text, safe="")
+
+
+def owner_and_name(repository: str, forge: str) -> tuple[str, str]:
+    """The two parts of owner/name. Raises ForgeRefused for anything else."""
+    owner, _, name = repository.partition("/")
+    if not owner or not name or "/" in name:
+        raise ForgeRefused(f"'{repository}' is no owner/name on {forge}", FailureReason.REPOSITORY_NOT_FOUND)
+    return owner, name
+
+
+async def sent_once(connection: Connection, path: str, sent: JsonValue, *, taken: Callable[[Refusal], bool]) -> Told:
+    """Ask for something that may be there only once. Raises AlreadyThere where a refusal says that it is `taken`."""
+    try:
+        return await connection.send("POST", path, sent)
+    except Refusal as refusal:
+        if taken(refusal):
+            raise AlreadyThere(refusal.said) from refusal
+        raise

@@ -4,10 +4,19 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from agentvine.domain.retry import FailureReason
 from agentvine.worker.forge.base import ForgeRefused, Proposal
 from agentvine.worker.forge.connection import Connection, Refusal, Unsure
-from agentvine.worker.forge.desk import AlreadyThere, Draft, PullRequest, State, Value, pages, piece, understood
+from agentvine.worker.forge.desk import (
+    Draft,
+    PullRequest,
+    State,
+    Value,
+    owner_and_name,
+    pages,
+    piece,
+    sent_once,
+    understood,
+)
 from agentvine.worker.forge.difference import ChangedFile, files_of
 from agentvine.worker.forge.harmless import harmless
 from agentvine.worker.forge.marking import carries
@@ -72,9 +81,7 @@ class GiteaDesk:
 
     def __init__(self, connection: Connection, repository: str) -> None:
         self._connection = connection
-        owner, _, name = repository.partition("/")
-        if not owner or not name or "/" in name:
-            raise ForgeRefused(f"'{repository}' is no owner/name on Gitea", FailureReason.REPOSITORY_NOT_FOUND)
+        owner, name = owner_and_name(repository, "Gitea")
         self._path = f"repos/{piece(owner)}/{piece(name)}"
 
     async def of_branch(self, branch: str) -> list[PullRequest]:
@@ -101,12 +108,7 @@ class GiteaDesk:
             "head": proposal.branch,
             "base": proposal.target,
         }
-        try:
-            told = await self._connection.send("POST", f"{self._path}/pulls", sent)
-        except Refusal as refusal:
-            if refusal.status == 409:
-                raise AlreadyThere(refusal.said) from refusal
-            raise
+        told = await sent_once(self._connection, f"{self._path}/pulls", sent, taken=_is_taken)
         return understood(_Pull, told, self._connection.name).plainly()
 
     async def rewrite(self, number: int, body: str) -> None:
@@ -202,3 +204,7 @@ class GiteaDesk:
     async def _reviews(self, pull: PullRequest) -> list[_Review]:
         found = await self._list(f"pulls/{pull.number}/reviews")
         return understood(list[_Review], found, self._connection.name)
+
+
+def _is_taken(refusal: Refusal) -> bool:
+    return refusal.status == 409

@@ -4,10 +4,19 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field, JsonValue
 
-from agentvine.domain.retry import FailureReason
 from agentvine.worker.forge.base import ForgeRefused, Proposal
 from agentvine.worker.forge.connection import Connection, Refusal, Unsure
-from agentvine.worker.forge.desk import AlreadyThere, Draft, PullRequest, State, Value, pages, piece, understood
+from agentvine.worker.forge.desk import (
+    Draft,
+    PullRequest,
+    State,
+    Value,
+    owner_and_name,
+    pages,
+    piece,
+    sent_once,
+    understood,
+)
 from agentvine.worker.forge.difference import ChangedFile, lines_of
 from agentvine.worker.forge.harmless import harmless
 from agentvine.worker.forge.marking import carries
@@ -69,9 +78,7 @@ class GitHubDesk:
 
     def __init__(self, connection: Connection, repository: str) -> None:
         self._connection = connection
-        owner, _, name = repository.partition("/")
-        if not owner or not name or "/" in name:
-            raise ForgeRefused(f"'{repository}' is no owner/name on GitHub", FailureReason.REPOSITORY_NOT_FOUND)
+        owner, name = owner_and_name(repository, "GitHub")
         self._owner = owner
         self._path = f"repos/{piece(owner)}/{piece(name)}"
 
@@ -96,12 +103,7 @@ class GitHubDesk:
             raise
 
     async def _opened(self, sent: Mapping[str, str | bool]) -> PullRequest:
-        try:
-            told = await self._connection.send("POST", f"{self._path}/pulls", dict(sent))
-        except Refusal as refusal:
-            if refusal.status == 422 and "already exists" in refusal.said:
-                raise AlreadyThere(refusal.said) from refusal
-            raise
+        told = await sent_once(self._connection, f"{self._path}/pulls", dict(sent), taken=_is_taken)
         return understood(_Pull, told, self._connection.name).plainly()
 
     async def rewrite(self, number: int, body: str) -> None:
@@ -154,12 +156,9 @@ class GitHubDesk:
             for one in draft.places
         ]
         sent: JsonValue = {"commit_id": draft.head_sha, "body": draft.text, "comments": comments}
-        try:
-            told = await self._connection.send("POST", f"{self._path}/pulls/{pull.number}/reviews", sent)
-        except Refusal as refusal:
-            if refusal.status == 422 and "pending review" in refusal.said:
-                raise AlreadyThere(refusal.said) from refusal
-            raise
+        told = await sent_once(
+            self._connection, f"{self._path}/pulls/{pull.number}/reviews", sent, taken=_has_one_pending
+        )
         return str(understood(_Review, told, self._connection.name).id)
 
     async def post(self, pull: PullRequest, draft: Draft, name: str) -> str | None:
@@ -179,3 +178,11 @@ class GitHubDesk:
 
     def _plainly(self, found: list[JsonValue]) -> list[PullRequest]:
         return [one.plainly() for one in understood(list[_Pull], found, self._connection.name)]
+
+
+def _is_taken(refusal: Refusal) -> bool:
+    return refusal.status == 422 and "already exists" in refusal.said
+
+
+def _has_one_pending(refusal: Refusal) -> bool:
+    return refusal.status == 422 and "pending review" in refusal.said

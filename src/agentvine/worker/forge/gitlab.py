@@ -9,7 +9,17 @@ from pydantic import JsonValue
 
 from agentvine.worker.forge.base import ForgeRefused, Proposal
 from agentvine.worker.forge.connection import Connection, Refusal, Unsure
-from agentvine.worker.forge.desk import AlreadyThere, Draft, Place, PullRequest, State, Value, pages, piece, understood
+from agentvine.worker.forge.desk import (
+    Draft,
+    Place,
+    PullRequest,
+    State,
+    Value,
+    pages,
+    piece,
+    sent_once,
+    understood,
+)
 from agentvine.worker.forge.difference import ChangedFile, lines_of
 from agentvine.worker.forge.marking import begin, carries, marked
 
@@ -102,12 +112,7 @@ class GitLabDesk:
             "source_branch": proposal.branch,
             "target_branch": proposal.target,
         }
-        try:
-            told = await self._connection.send("POST", f"{self._path}/merge_requests", sent)
-        except Refusal as refusal:
-            if refusal.status == 409:
-                raise AlreadyThere(refusal.said) from refusal
-            raise
+        told = await sent_once(self._connection, f"{self._path}/merge_requests", sent, taken=_is_taken)
         return understood(_Merge, told, self._connection.name).plainly()
 
     async def rewrite(self, number: int, body: str) -> None:
@@ -223,3 +228,7 @@ def _position(pull: PullRequest, place: Place) -> dict[str, JsonValue]:
     }
     old = place.file.lines.get(place.remark.line)
     return position if old is None else {**position, "old_line": old}
+
+
+def _is_taken(refusal: Refusal) -> bool:
+    return refusal.status == 409

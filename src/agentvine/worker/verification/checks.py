@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from agentvine.domain.evidence import Check, CheckOutcome
 from agentvine.domain.worker_types import TaskType
 from agentvine.worker.files import FileKind, kind_of
-from agentvine.worker.verification.compare import reproducing
+from agentvine.worker.verification.compare import Change, compare, reproducing
 from agentvine.worker.verification.reading import Read
 from agentvine.worker.verification.results import CaseOutcome
 from agentvine.worker.verification.runs import RunVerdict, TestRun
@@ -129,14 +129,14 @@ def _nothing_broke(found: Findings) -> Check:
 
 def _broken(before: TestRun, after: TestRun) -> str:
     """Which tests passed before and do not pass after; empty if there are none."""
-    lost = before.named(CaseOutcome.PASSED) - after.named(CaseOutcome.PASSED)
-    cases = after.cases or {}
+    found = compare([before.outcomes], [after.outcomes])
     words = {
-        "fail now": [name for name in lost if cases.get(name) is CaseOutcome.FAILED],
-        "are skipped now": [name for name in lost if cases.get(name) is CaseOutcome.SKIPPED],
-        "are gone": [name for name in lost if name not in cases],
+        Change.NEWLY_FAILING: "fail now",
+        Change.NEWLY_SKIPPED: "are skipped now",
+        Change.REMOVED: "are gone",
     }
-    return "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in words.items() if names)
+    lost = {change: [name for name in found.lost if found.tests[name].change is change] for change in words}
+    return "; ".join(f"{len(names)} {words[change]}: {_some(names)}" for change, names in lost.items() if names)
 
 
 def _not_weakened(found: Findings) -> Check:
