@@ -1,19 +1,21 @@
-# Everything that a developer or CI runs. Needs python3 (3.11 or newer, with venv) and git, and no
-# root; `make test` also npm, or NPM_CONFIG_REGISTRY, for one package.
+# Everything that a developer or CI runs. Needs python3 (3.11 or newer, with venv) and git, and no root.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OPENAPI := $(VENV)/share/openapi/api.github.com.json
+GO_CACHE := $(VENV)/share/go-build
+HISTORY := $(VENV)/share/history/.fetched
 WORKERS ?= 2
 SEED ?= 1
 MINUTES ?= 10
 ZOMBIES ?= 500
 KILLS ?= 200
+DATABASE ?= sqlite
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format security chaos docker-test bench clean
+.PHONY: help demo test check format security proof chaos soak docker-test bench clean
 
 help: ## list these targets
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,17 +33,35 @@ $(OPENAPI): scripts/fetch_openapi.sh | $(STAMP)
 	@bash scripts/fetch_openapi.sh $@
 	@touch $@
 
+# Go's standard library, compiled for the tests of the corpora's Go repositories.
+$(GO_CACHE): scripts/fill_go_cache.sh | $(STAMP)
+	@VENV="$(VENV)" bash scripts/fill_go_cache.sh $@
+	@touch $@
+
+# Two versions each of a few well-known packages, whose fixes tests/history judges.
+$(HISTORY): scripts/fetch_history.sh tests/history/before.txt tests/history/after.txt tests/history/builds.txt | $(STAMP)
+	@bash scripts/fetch_history.sh $(@D)
+	@touch $@
+
 demo: $(STAMP) ## watch six workers deliver six tasks, with the real Claude Code CLI and a scripted model
 	@$(BIN)/agentvine demo
 
-test: $(STAMP) $(OPENAPI) ## all tests that belong to a change (12 to 15 minutes on two cores)
+test: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## all tests that belong to a change
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (part of `make test`)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security
 
-chaos: $(STAMP) ## kill at every step, freeze workers, break everything else, and count (MINUTES=10 SEED=1 ZOMBIES=500)
-	$(BIN)/python -m tests.chaos --matrix --kills $(KILLS) --zombies $(ZOMBIES) --minutes $(MINUTES) --seed $(SEED)
+proof: $(STAMP) $(GO_CACHE) ## every cheat has to be refused and every honest run delivered (a share of it is part of `make test`)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof --every-case
+
+chaos: $(STAMP) ## kill at every step, freeze workers, break everything else, and count (MINUTES=10 SEED=1 ZOMBIES=500 DATABASE=sqlite)
+	$(BIN)/python -m tests.chaos --matrix --kills $(KILLS) --zombies $(ZOMBIES) --leaving 20 --minutes $(MINUTES) --seed $(SEED) --database $(DATABASE)
+	$(BIN)/python -m tests.property.stepping --walks 20 --steps 2000 --seed $(SEED)
+
+soak: MINUTES := 60
+soak: $(STAMP) ## a fault every 10 s and few orders, watched for whatever grows (MINUTES=60)
+	$(BIN)/python -m tests.chaos --soak $(MINUTES) --seed $(SEED)
 
 docker-test: $(STAMP) ## build the images and deliver one order through containers; needs root, and installs docker.io
 	@bash scripts/docker_test.sh $(BIN)/python

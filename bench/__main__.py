@@ -1,7 +1,7 @@
 """Measures, and prints a Markdown table.
 
 python -m bench                      everything (about two minutes)
-python -m bench claims latency       only these (claims, latency, questions, inbox, workspace, sandbox)
+python -m bench claims latency       only these (claims, latency, questions, inbox, workspace, sandbox, restart)
 python -m bench --json               for a program
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from agentvine.kit.logs import configure_logs
-from bench import claims, inbox, latency, questions, sandbox, workspace
+from bench import claims, inbox, latency, questions, restart, sandbox, workspace
 from bench.report import Figure, table
 
 
@@ -29,6 +29,7 @@ def main() -> None:
         "inbox": partial(inbox.measure, chosen.rounds),
         "workspace": partial(workspace.measure, chosen.rounds),
         "sandbox": partial(sandbox.measure, chosen.rounds),
+        "restart": restart.measure,
     }
     unknown = set(chosen.what) - set(benches)
     if unknown:

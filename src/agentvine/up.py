@@ -26,6 +26,7 @@ from agentvine.domain.key import Role, Scope
 from agentvine.domain.worker_types import WorkerType
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.configuration import ConfigurationError
+from agentvine.kit.log_files import kept_small
 from agentvine.kit.process import Running, spawn
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.supervision import Kept
@@ -138,6 +139,7 @@ async def up(plan: Plan, shutdown: Shutdown, on_ready: Callable[[Up], None]) -> 
         server = await stack.enter_async_context(Kept("server", parts.start_server, _SERVER_GRACE))
         await _answering(parts.url, server, parts.log("server"))
         workers = [Kept(name, parts.start_worker(kind, name), plan.grace + 15) for kind, name in _names(plan)]
+        await stack.enter_async_context(kept_small(parts.logs))
         async with _fleet(workers, shutdown):
             on_ready(Up(parts.url, keys.admin, plan.data, tuple(worker.name for worker in workers)))
             await shutdown.draining.wait()
@@ -170,12 +172,12 @@ class _Parts:
         self._keys = keys
         self._listener = listener
         self._broker_url = broker_url
-        self._logs = plan.data / "logs"
-        self._logs.mkdir(exist_ok=True)
+        self.logs = plan.data / "logs"
+        self.logs.mkdir(exist_ok=True)
 
     def log(self, name: str) -> Path:
         """Where a part writes what it has to say."""
-        return self._logs / f"{name}.log"
+        return self.logs / f"{name}.log"
 
     async def start_server(self) -> Running:
         settings = {

@@ -1,16 +1,27 @@
 """The schema's history leads to the schema that the code knows, on both databases."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Engine, Table, create_engine, inspect, text
+from sqlalchemy.exc import DatabaseError
 
-from agentvine.store.migrate import DatabaseDamaged, DatabaseTooNew, migrate
+from agentvine.store.migrate import (
+    DatabaseDamaged,
+    DatabaseTooNew,
+    SchemaUnknown,
+    downgrade,
+    migrate,
+    revisions,
+    schema,
+)
 from agentvine.store.tables import metadata
 from agentvine.testing.databases import PostgresqlServer
+from tests.integration.warm_cli import run_cli
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -84,3 +95,108 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DatabaseDamaged):
         migrate(f"sqlite:///{path}")
+
+
+# ── down and up again, with something in every table ─────────────────────────────────────────────────────────────
+
+Rows = dict[str, list[dict[str, object]]]
+FILLED = 3
+
+
+def fill(engine: Engine) -> None:
+    """A few rows in every table, whose references hold."""
+    with engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(table.insert(), [row_of(table, number) for number in range(1, FILLED + 1)])
+
+
+def row_of(table: Table, number: int) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for column in table.columns:
+        python = column.type.python_type
+        row[column.name] = f"{column.name} {number} \u00e4" if python is str else python(number)
+        for key in column.foreign_keys:
+            row[column.name] = f"{key.column.name} {number} \u00e4"
+    return row
+
+
+def content(engine: Engine) -> Rows:
+    """Every row of every table, whatever the code knows of it."""
+    with engine.connect() as connection:
+        names = set(inspect(connection).get_table_names()) - {"alembic_version"}
+        return {
+            name: [dict(row._mapping) for row in connection.execute(text(f"SELECT * FROM {name} ORDER BY 1, 2"))]
+            for name in names
+        }
+
+
+def kept(before: Rows, after: Rows) -> bool:
+    """All that has a place in `after` is there as it was."""
+    return all(
+        [{name: row[name] for name in then if name in row} for row, then in zip(before[table], rows, strict=True)]
+        == [{name: then[name] for name in then if name in row} for row, then in zip(before[table], rows, strict=True)]
+        for table, rows in after.items()
+        if table in before
+    )
+
+
+def test_every_schema_can_be_left_for_the_one_before_it_and_taken_up_again(empty_url: str) -> None:
+    migrate(empty_url)
+    engine = create_engine(engine_url(empty_url))
+    fill(engine)
+    full = content(engine)
+    for older in (*revisions()[-2::-1], "base"):
+        before = content(engine)
+        expected = downgrade(empty_url, older, really=False)
+        assert content(engine) == before, "it was only asked what would be gone"
+        assert downgrade(empty_url, older, really=True) == expected
+        after = content(engine)
+        assert kept(before, after)
+        tables = {name for name in expected if "." not in name}
+        assert set(before) - set(after) == tables
+        assert bool(after) == (older != "base")
+        migrate(empty_url)  # and back: what still had a place is there, and the schema is the code's
+        again = content(engine)
+        assert set(again) == set(full)
+        assert kept(after, again)
+        with engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        downgrade(empty_url, older, really=True)
+    engine.dispose()
+
+
+def test_the_audit_log_is_guarded_again(empty_url: str) -> None:
+    migrate(empty_url)
+    downgrade(empty_url, "0001", really=True)
+    migrate(empty_url)
+    engine = create_engine(engine_url(empty_url))
+    fill(engine)
+    for statement in ("DELETE FROM audit", "UPDATE audit SET actor = 'x'"):
+        with pytest.raises(DatabaseError, match="only added to"), engine.begin() as connection:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_there_is_no_going_back_to_what_never_was(empty_url: str) -> None:
+    migrate(empty_url)
+    downgrade(empty_url, "0002", really=True)
+    for wrong in ("0003", "9999", ""):
+        with pytest.raises(SchemaUnknown, match="0001"):
+            downgrade(empty_url, wrong, really=True)
+    assert schema(empty_url) == "0002"
+
+
+async def test_the_command_says_what_would_be_gone_before_it_is(tmp_path: Path) -> None:
+    migrate(f"sqlite:///{tmp_path / 'agentvine.db'}")
+
+    async def said(*arguments: str) -> tuple[int | None, str]:
+        command = ("schema", "--data", str(tmp_path), *arguments)
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        done = await run_cli(command, cwd=tmp_path, env=env, stdin=None, timeout=60)
+        return done.exit_code, done.stdout + done.stderr
+
+    code, text = await said("--to", "0002")
+    assert code == 0
+    assert "would be gone: comments, evidence.envelope" in text
+    assert "nothing was changed" in text
+    assert json.loads((await said("--to", "0002", "--yes", "--json"))[1])["schema_now"] == "0002"

@@ -1,20 +1,36 @@
 """What only PostgreSQL can get wrong: commits that overlap, connections that break."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
+from agentvine.client.admin import HTTPFrontDesk
+from agentvine.client.control_plane import HTTPControlPlane
+from agentvine.client.transport import APIClient
 from agentvine.domain.errors import Unavailable
 from agentvine.domain.event import EventKind
+from agentvine.domain.ids import new_id
+from agentvine.domain.key import Role
+from agentvine.domain.work_order import OrderStatus
+from agentvine.kit.backoff import Backoff
+from agentvine.kit.clock import SystemClock
 from agentvine.store import events
 from agentvine.store.engine import Database, open_database
 from agentvine.store.events import Fact
 from agentvine.store.unit import Unit
-from agentvine.testing.cast import a_task, a_worker
+from agentvine.testing.cast import PUSHED, a_task, a_worker, registration, used
 from agentvine.testing.clock import ManualClock
+from agentvine.testing.databases import PostgresqlServer
+from agentvine.testing.http import FIRST_KEY, new_key, server_on
 from agentvine.testing.site import in_process_site
+from agentvine.wire import messages as m
+
+CLOCK = SystemClock()
 
 
 @pytest.fixture
@@ -122,3 +138,72 @@ async def test_no_task_waits_for_one_that_completes_meanwhile(postgresql_url: st
                 late += [group.create_task(desk.submit(a_task(type="docs", needs=(needed.id,)))) for _ in range(3)]
             for task in late:
                 assert (await desk.task(task.result().id)).order.blocked_by == 0
+
+
+ORDERS, WORKERS = 24, 4
+SOON = Backoff(first=0.05, most=0.5)
+
+
+async def work(desk: HTTPFrontDesk, plane: HTTPControlPlane, name: str) -> None:
+    """Claim and complete until all is done."""
+    await plane.register(registration(name))
+    while (await desk.queue()).totals.get(OrderStatus.COMPLETED, 0) < ORDERS:
+        ask = m.ClaimRequest(worker_id=name, execution_id=new_id("exe", CLOCK.now()), wait_seconds=0.5)
+        claimed = await plane.claim(ask)
+        if claimed is not None:
+            token = claimed.lease.token
+            await plane.start(claimed.order.id, m.Held(token=token))
+            await plane.complete(claimed.order.id, m.Completion(token=token, delivery=PUSHED, usage=used(0.0)))
+
+
+async def submit_and_break(desk: HTTPFrontDesk, url: str, postgresql: PostgresqlServer, database_url: str) -> set[str]:
+    """Submit all, and in between do to the database what a night may bring."""
+    tasks = set()
+    for number in range(ORDERS):
+        tasks.add((await desk.submit(a_task(str(number)), f"key-{number}")).id)
+        if number % 4 == 3:
+            await asyncio.to_thread(postgresql.break_connections, database_url)
+        if number == ORDERS // 2:
+            down = postgresql.stopped()
+            await asyncio.to_thread(down.__enter__)
+            try:
+                async with APIClient(url, FIRST_KEY, patience=0) as hasty:
+                    with pytest.raises(Unavailable):
+                        await HTTPFrontDesk(hasty).queue()
+            finally:
+                await asyncio.to_thread(down.__exit__, None, None, None)
+    return tasks
+
+
+async def completions(desk: HTTPFrontDesk) -> Counter[str]:
+    """How often each task was completed, once all are."""
+    told: Counter[str] = Counter()
+    async for event in desk.events(after=0):
+        if event.kind is EventKind.ORDER_COMPLETED:
+            told[event.task_id or ""] += 1
+        if len(told) == ORDERS:
+            break
+    return told
+
+
+async def test_work_goes_on_while_connections_break_and_the_database_restarts(
+    postgresql: PostgresqlServer, postgresql_url: str, tmp_path: Path
+) -> None:
+    """The server is not restarted, and nobody hears anything worse than "try again later"."""
+    statuses: Counter[int] = Counter()
+
+    async def note(response: httpx.Response) -> None:
+        statuses[response.status_code] += 1
+
+    async with server_on(tmp_path, database_url=postgresql_url) as url, AsyncExitStack() as stack:
+        keys = [FIRST_KEY, *[await new_key(url, Role.WORKER) for _ in range(WORKERS)]]
+        clients = [await stack.enter_async_context(APIClient(url, key, patience=600, backoff=SOON)) for key in keys]
+        for client in clients:
+            client.http.event_hooks["response"].append(note)
+        desk = HTTPFrontDesk(clients[0])
+        async with asyncio.TaskGroup() as group:
+            for number, client in enumerate(clients[1:]):
+                group.create_task(work(desk, HTTPControlPlane(client), f"wrk_{number}"))
+            submitting = group.create_task(submit_and_break(desk, url, postgresql, postgresql_url))
+        assert await completions(desk) == Counter(submitting.result())
+    assert set(statuses) <= {200, 201, 204, 503}, statuses

@@ -79,7 +79,7 @@ async def _claim_all(hand: Hand, taken: list[int]) -> None:
 async def _claimed_in_order(site: InProcessSite, desk: FrontDesk, number: int) -> list[str]:
     told: list[Event] = []
     titles: dict[str, str] = {}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in desk.events(after=0):
             if event.kind is EventKind.TASK_SUBMITTED and event.task_id:
                 titles[event.task_id] = str(event.data["title"])

@@ -97,6 +97,8 @@ async def _expected(call: Call, found: "AuditCheck", seq: int, expected: str) ->
 def _tell(call: Call, found: "AuditCheck") -> None:
     if found.broken_at is None:
         call.screen.say(f"intact: {found.entries} entries, {found.events} events")
+        if found.pruned_to:
+            call.screen.say(f"events up to {found.pruned_to} were removed as old; `agentvine audit list` says by whom")
         call.screen.say(f"head {found.seq}:{found.hash}")
     else:
         call.screen.say(f"broken at entry {found.broken_at}: {found.why}")

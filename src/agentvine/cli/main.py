@@ -12,6 +12,7 @@ from agentvine.cli import (
     audit,
     comment,
     credentials,
+    drain,
     events,
     evidence,
     inbox,
@@ -19,7 +20,9 @@ from agentvine.cli import (
     logs,
     policy,
     precedents,
+    prune,
     queue,
+    review,
     submit,
     tasks,
     wait,
@@ -51,12 +54,13 @@ _COMMANDS = {
         tasks.retry,
     ),
     PEOPLE: (inbox.approve, inbox.deny, inbox.answer, comment.comment),
-    FLEET: (workers.workers, workers.drain, queue.queue, events.events),
+    FLEET: (workers.workers, drain.drain, queue.queue, prune.lift, prune.prune, events.events),
 }
 _CREDENTIAL_COMMANDS = (credentials.add, credentials.list_credentials, credentials.remove)
 _KEY_COMMANDS = (keys.create, keys.list_keys, keys.rotate, keys.revoke)
 _AUDIT_COMMANDS = (audit.list_audit, audit.verify)
 _EVIDENCE_COMMANDS = (evidence.show, evidence.save, evidence.key, evidence.schema)
+_REVIEW_COMMANDS = (review.show, review.save)
 _POLICY_COMMANDS = (policy.check, policy.test)
 _PRECEDENT_COMMANDS = (precedents.list_precedents, precedents.show, precedents.forget)
 
@@ -145,6 +149,10 @@ def _assembled() -> typer.Typer:
     for command in _EVIDENCE_COMMANDS:
         command.add_to(evidence_app)
     main.add_typer(evidence_app, rich_help_panel=TASKS)
+    review_app = group("review", review.show.examples, "What reviews found: shown, and as files.")
+    for command in _REVIEW_COMMANDS:
+        command.add_to(review_app)
+    main.add_typer(review_app, rich_help_panel=TASKS)
     policy_app = group("policy", policy.check.examples, "The rules that settle what workers ask: check them, try them.")
     for command in _POLICY_COMMANDS:
         command.add_to(policy_app)

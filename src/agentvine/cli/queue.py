@@ -42,12 +42,33 @@ def _draw(call: Call, report: "QueueReport") -> None:
             for each in report.lines
         ]
         call.screen.table(columns, rows)
+    if report.limits:
+        _limits(call, report)
     if report.dead_letters:
         _dead_letters(call, report)
 
 
 def _count(number: int) -> str:
     return str(number) if number else "·"
+
+
+def _limits(call: Call, report: "QueueReport") -> None:
+    from agentvine.cli.render import Column
+    from agentvine.cli.text import duration, shortened
+
+    now = call.clock.now()
+    columns = [Column("ACCOUNT"), Column("UNTIL"), Column("LEFT", "right"), Column("WHY", flexible=True)]
+    rows = [
+        (
+            each.account,
+            each.until.astimezone().strftime("%m-%d %H:%M:%S"),
+            duration(max((each.until - now).total_seconds(), 0.0)),
+            shortened(each.why, 200),
+        )
+        for each in report.limits
+    ]
+    call.screen.table(columns, rows, title="model limits")
+    call.screen.note(("→ ", "cyan"), ("its workers get no work until then; agentvine lift ACCOUNT ends it now", "dim"))
 
 
 def _dead_letters(call: Call, report: "QueueReport") -> None:

@@ -1,4 +1,4 @@
-"""Workers: who is there, and how one is sent home."""
+"""Workers: who is there."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from agentvine.domain.worker_types import WorkerType
 
 All = Annotated[bool, typer.Option("--all", help="Also those that are offline.")]
-WorkerArgument = Annotated[str, typer.Argument(metavar="WORKER", help="A worker's id or name, or enough of its id.")]
 
 
 @command("workers", "agentvine workers", "agentvine workers --all --json")
@@ -73,15 +72,3 @@ async def tell_who_is_missing(call: Call, types: "Collection[WorkerType]") -> No
     there = {worker.worker_type for worker in await call.desk.workers() if worker.status.value != "offline"}
     for kind in sorted(set(types) - there):
         call.screen.note((f"no {kind.value} worker is there; `agentvine worker --type {kind.value} --help`", "yellow"))
-
-
-@command("drain", "agentvine drain wrk_bugfix-1", "agentvine drain wrk_bugfix-1 --json")
-async def drain(call: Call, worker: WorkerArgument, as_json: Json = False) -> None:
-    """Let a worker finish what it does, and leave."""
-    from agentvine.cli.names import worker_id
-
-    drained = await call.desk.drain_worker(await worker_id(call.desk, worker))
-    if as_json:
-        call.screen.json(drained)
-    else:
-        call.screen.say(drained.id, " takes no more work and leaves when it is done")

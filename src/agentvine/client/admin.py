@@ -11,6 +11,7 @@ from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
+from agentvine.domain.model_limit import ModelLimit
 from agentvine.domain.precedent import Precedent
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import NewTask, Task
@@ -160,6 +161,15 @@ class HTTPFrontDesk:
 
     async def revoke_key(self, key_id: str) -> Key:
         return await self._api.fetch(Key, Call(routes.REVOKE_KEY, {"key_id": key_id}))
+
+    async def prune(self, pruning: adm.Pruning) -> adm.Pruned:
+        return await self._api.fetch(adm.Pruned, Call(routes.PRUNE, {}, to_json(pruning)))
+
+    async def model_limits(self) -> tuple[ModelLimit, ...]:
+        return await self._api.fetch(tuple[ModelLimit, ...], Call(routes.MODEL_LIMITS, {}))
+
+    async def lift_model_limit(self, account: str) -> tuple[ModelLimit, ...]:
+        return await self._api.fetch(tuple[ModelLimit, ...], Call(routes.LIFT_MODEL_LIMIT, {"account": account}))
 
     async def who_am_i(self) -> adm.WhoAmI:
         return await self._api.fetch(adm.WhoAmI, Call(routes.WHO_AM_I, {}))

@@ -5,14 +5,17 @@ from contextlib import aclosing
 
 import httpx
 from httpx_sse import ServerSentEvent, aconnect_sse
+from pydantic import JsonValue, TypeAdapter
 
 from agentvine.client.transport import CONNECT_SECONDS, POOL_SECONDS, WRITE_SECONDS, APIClient, retry_after
 from agentvine.domain.errors import AgentVineError, ServerFault, Unavailable
-from agentvine.domain.event import Event
+from agentvine.domain.event import Event, EventKind
 from agentvine.kit.doorbell import pause
 from agentvine.wire import routes
 from agentvine.wire.problems import from_reply
 
+_KINDS = frozenset(EventKind)
+_SAID: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 SILENCE_SECONDS = 45.0
 """The server sends a comment every 15 s; after three that did not come, the connection is dead."""
 _TIMEOUTS = httpx.Timeout(connect=CONNECT_SECONDS, write=WRITE_SECONDS, read=SILENCE_SECONDS, pool=POOL_SECONDS)
@@ -23,7 +26,8 @@ class EventStream:
 
     def __init__(self, api: APIClient, after: int | None, task_id: str | None) -> None:
         self._api = api
-        self._position = after
+        self.position = after
+        """How far it came. None: nothing was heard yet; what is to come begins with the first word."""
         self._task_id = task_id
 
     async def events(self) -> AsyncIterator[Event]:
@@ -50,7 +54,7 @@ class EventStream:
 
     async def _connection(self) -> AsyncGenerator[Event | None, None]:
         """Events of one connection; None for a sign of life without one, first of all when the server accepts."""
-        headers = {} if self._position is None else {"Last-Event-ID": str(self._position)}
+        headers = {} if self.position is None else {"Last-Event-ID": str(self.position)}
         parameters = {} if self._task_id is None else {"task_id": self._task_id}
         try:
             async with aconnect_sse(
@@ -71,10 +75,12 @@ class EventStream:
             raise self._api.unreachable(error) from error
 
     def _take(self, message: ServerSentEvent) -> Event | None:
-        event = Event.model_validate_json(message.data) if message.data else None
         if message.id:
-            self._position = int(message.id)
-        return event
+            self.position = int(message.id)
+        if not message.data:
+            return None
+        said = _SAID.validate_json(message.data)
+        return Event.model_validate(said) if said.get("kind") in _KINDS else None  # a newer server knows more kinds
 
 
 async def _refusal(response: httpx.Response) -> AgentVineError:

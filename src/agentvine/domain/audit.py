@@ -35,6 +35,8 @@ class AuditKind(StrEnum):
     """A person answered, approved or denied, in time or late."""
     PRECEDENT_MADE = "precedent.made"
     PRECEDENT_FORGOTTEN = "precedent.forgotten"
+    PRUNED = "pruned"
+    """What was old was removed; its data says what, and up to which event: those cannot be computed again."""
 
 
 class AuditEntry(Model):

@@ -12,7 +12,7 @@
     │   ├── LeaseLost           the work order belongs to somebody else, or to nobody
     │   │   └── Superseded      another process has registered as this worker
     │   └── AlreadyAnswered     somebody answered this request first
-    ├── UpgradeRequired         the worker is too old for this server
+    ├── UpgradeRequired         worker and server have no protocol in common
     ├── Unavailable             try again later; the server says when
     └── ServerFault             the server failed; its log says why
 
@@ -74,7 +74,7 @@ class AlreadyAnswered(Conflict):
 
 
 class UpgradeRequired(AgentVineError):
-    """Facts: `oldest`, the oldest version that is served."""
+    """One of the two is too old. Facts: `oldest` and `newest`, the protocols that the server speaks."""
 
 
 class Unavailable(AgentVineError):

@@ -51,6 +51,18 @@ class TestSummary(Model):
     counted: bool = True
     failing: Annotated[tuple[str, ...], Field(max_length=200)] = ()
     """Names of failing tests, as the runner gives them, at most 200."""
+    flaky: Annotated[tuple[str, ...], Field(max_length=200)] = ()
+    """Names of tests that ended in one way and in another, at most 200; they count as failed."""
+    runs: int = Field(default=1, ge=1)
+    """How often the tests were run to tell so much."""
+
+
+class CoverageSummary(Model):
+    """How much of the code, tests left out, the tests reached. Without counts where only a percentage was told."""
+
+    percent: float = Field(ge=0, le=100)
+    statements: Count = 0
+    covered: Count = 0
 
 
 class Finding(Model):
@@ -62,6 +74,10 @@ class Finding(Model):
     title: Line
     why: Text
     fix: Text = ""
+    source: Line = "claude"
+    """Who found it: claude, or an analyser and its rule, as `ruff:F821`."""
+    also: Annotated[tuple[Line, ...], Field(max_length=50)] = ()
+    """Who else found the same."""
 
 
 class Contact(Model):
@@ -123,12 +139,17 @@ class Evidence(Model):
     commands: tuple[CommandRecord, ...] = ()
     tests_before: TestSummary | None = None
     tests_after: TestSummary | None = None
+    coverage_before: CoverageSummary | None = None
+    """Where it was measured."""
+    coverage_after: CoverageSummary | None = None
     files_changed: Count = 0
     lines_added: Count = 0
     lines_removed: Count = 0
     change_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Over all that differs between base and head, see `statement.change_digest`."""
     findings: tuple[Finding, ...] = ()
+    reviewed_since: Sha | None = None
+    """Of a review: the commit from which on changes were reviewed. None: all that is there was."""
     usage: Usage = Usage()
     repairs: Count = 0
     sandbox: Line = "none"

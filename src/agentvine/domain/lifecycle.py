@@ -201,7 +201,7 @@ def _release(order: WorkOrder, move: Release) -> _Changes:
 
 
 def _park(order: WorkOrder, move: Park) -> _Changes:
-    return _free(OrderStatus.WAITING, request_id=move.request_id, forgiven=order.forgiven + 1)
+    return _free(OrderStatus.WAITING, request_id=move.request_id, forgiven=order.forgiven + 1, setbacks=0)
 
 
 def _complete(order: WorkOrder, move: Complete) -> _Changes:
@@ -211,12 +211,13 @@ def _complete(order: WorkOrder, move: Complete) -> _Changes:
 def _fail(order: WorkOrder, move: Fail) -> _Changes:
     rule = RETRY_RULES[move.failure.reason]
     forgiven = order.forgiven if rule.counts else order.forgiven + 1
+    setbacks = 0 if rule.counts else order.setbacks + bool(rule.first_delay)
+    after: _Changes = {"failure": move.failure, "forgiven": forgiven, "setbacks": setbacks}
     if not rule.retry or order.attempts - forgiven >= order.max_attempts:
-        return _free(OrderStatus.FAILED, failure=move.failure, forgiven=forgiven)
-    bound = rule.delay(order.attempts - forgiven if rule.counts else order.attempts)
+        return _free(OrderStatus.FAILED, **after)
+    bound = rule.delay(order.attempts - forgiven if rule.counts else setbacks)
     delay = max(bound / 2 + bound / 2 * move.draw, move.failure.retry_after_seconds or 0.0)
-    not_before = move.at + timedelta(seconds=delay) if delay else None
-    return _free(OrderStatus.PENDING, failure=move.failure, forgiven=forgiven, not_before=not_before)
+    return _free(OrderStatus.PENDING, not_before=move.at + timedelta(seconds=delay) if delay else None, **after)
 
 
 def _lose(order: WorkOrder, move: Lose) -> _Changes:
@@ -252,7 +253,13 @@ def _requeue(order: WorkOrder, move: Requeue) -> _Changes:
     if order.blocked_by:  # it never ran: it was abandoned, and what is cancelled stays cancelled
         why = order.failure.detail if order.failure else "what it needs was not completed"
         raise Conflict(f"{order.id} cannot be requeued: {why}", status=order.status.value, move="requeue")
-    return {"status": OrderStatus.PENDING, "forgiven": order.attempts, "workers_lost": 0, "not_before": None}
+    return {
+        "status": OrderStatus.PENDING,
+        "forgiven": order.attempts,
+        "workers_lost": 0,
+        "setbacks": 0,
+        "not_before": None,
+    }
 
 
 def _unblock(order: WorkOrder, move: Unblock) -> _Changes:

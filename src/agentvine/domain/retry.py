@@ -1,11 +1,13 @@
 """Why an execution did not succeed, and what follows from it: again, when, and whether the attempt counts."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from agentvine.domain.base import Model, Text
 
@@ -56,10 +58,22 @@ class FailureReason(StrEnum):
     NEEDED_TASK_CANCELLED = "needed_task_cancelled"
 
 
+_REASONS = frozenset(FailureReason)
+
+_REASON_OF_ANOTHER_RELEASE = re.compile(r"[a-z][a-z0-9_]{2,59}")
+
+
+def _known(reason: object) -> object:
+    """A reason that another release has given: what it means is unknown here, so that it is worth another try."""
+    if isinstance(reason, str) and reason not in _REASONS and _REASON_OF_ANOTHER_RELEASE.fullmatch(reason):
+        return FailureReason.WORKER_ERROR
+    return reason
+
+
 class Failure(Model):
     """Why, for programs and for people; `detail` says what to mend."""
 
-    reason: FailureReason
+    reason: Annotated[FailureReason, BeforeValidator(_known)]
     detail: Text = ""
     retry_after_seconds: float | None = Field(default=None, ge=0, le=604_800, allow_inf_nan=False)
     """When the other side said so, the shortest time until it makes sense to try again."""
@@ -73,12 +87,15 @@ class RetryRule:
     counts: bool = True
     """False: the attempt is given back, so that the order does not run out of attempts through no fault of its own."""
     first_delay: float = 5.0
-    """Seconds before the second try; doubled with each attempt, up to `most_delay`."""
+    """Seconds before the second try; doubled with each failure, up to `most_delay`."""
     most_delay: float = 600.0
 
-    def delay(self, attempt: int) -> float:
-        """The bound in seconds before the try that follows number `attempt` (counted from 1), before jitter."""
-        return min(self.first_delay * 2.0 ** min(max(attempt - 1, 0), 30), self.most_delay)
+    def delay(self, failures: int) -> float:
+        """The bound in seconds before the next try, before jitter, after so many failures (counted from 1).
+
+        Which ones: of a failure that counts, the attempts that counted; of one that does not, those that came in a row.
+        """
+        return min(self.first_delay * 2.0 ** min(max(failures - 1, 0), 30), self.most_delay)
 
 
 _NEVER = RetryRule(retry=False)

@@ -70,6 +70,8 @@ class WorkOrder(Model):
     """How many of these attempts do not count."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     workers_lost: Count = 0
+    setbacks: Count = 0
+    """How many failures for which it is not to blame came in a row; the wait before the next try grows with them."""
     lease_token: Count = 0
     lease: Lease | None = None
     request_id: RequestId | None = None

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from agentvine.domain.base import Line, Model, Moment, Note
 from agentvine.domain.ids import WorkerId, WorkOrderId
+from agentvine.domain.model_limit import DEFAULT_ACCOUNT
 from agentvine.domain.task import Specialization
 from agentvine.domain.worker_types import WorkerType
 
@@ -54,5 +55,7 @@ class Worker(Model):
     registered_at: Moment
     seen_at: Moment
     """When it last sent a heartbeat."""
+    account: str = DEFAULT_ACCOUNT
+    """Of which account it uses the model; what has a limit in common."""
     note: Note | None = None
     """Why it is in `error`, if it is."""

@@ -85,6 +85,8 @@ WORKER_PLACES: Mapping[str, str] = MappingProxyType(
         "deliver.after_intent": "the delivery is journaled, nothing was pushed",
         "push.before_confirmation": "the remote has taken the push, and was not read back",
         "deliver.after_push": "the delivery is confirmed, the server does not know",
+        "propose.before_request": "the branch is pushed, the forge was not asked for a pull request",
+        "propose.after_reply": "the pull request is there, the server does not know",
         "park.after_checkpoint": "the files of an order that has to wait are stored",
         "park.after_transcript": "its conversation is stored, too",
         "report.before": "an execution has ended, the server does not know how",

@@ -21,6 +21,7 @@ from agentvine.server.api import (
     queue,
     requests,
     tasks,
+    upkeep,
     work_orders,
     workers,
 )
@@ -43,6 +44,7 @@ APIS: Sequence[Api] = tuple(
         events,
         keys,
         audit,
+        upkeep,
         health,
     )
 )

@@ -23,10 +23,11 @@ from agentvine.server.choice import Search
 from agentvine.server.chronicle import SERVER, Told, actor_of, tell, tell_move
 from agentvine.server.handover import earlier, followed
 from agentvine.server.holding import held, locked_order, own_worker
+from agentvine.server.model_limits import noted
 from agentvine.server.permits import bad_key, permit_type
 from agentvine.server.planted import planted
 from agentvine.server.terms import Terms
-from agentvine.store import executions, requests, tasks, work_orders
+from agentvine.store import executions, requests, tasks, work_orders, workers
 from agentvine.store.executions import Ending, Kept
 from agentvine.store.unit import Row, Unit
 from agentvine.wire import messages as m
@@ -35,6 +36,10 @@ from agentvine.wire.channels import Ring
 
 class WorkerLeaving(Exception):
     """The worker was told to drain: there will be no order for it, however long it waits."""
+
+
+class ClaimAnswered(Exception):
+    """This claim was answered with nothing before: whoever asks once more, or late, gets no order for it."""
 
 
 class Orders:
@@ -51,7 +56,7 @@ class Orders:
     def claim(self, unit: Unit, ask: m.ClaimRequest, key: Key) -> m.Claimed | None:
         """Hand out the best order, or the one that was handed out under this execution id already.
 
-        Raises `Unauthenticated` for a key that has ended, `WorkerLeaving`.
+        Raises `Unauthenticated` for a key that has ended, `WorkerLeaving`, `ClaimAnswered`.
         """
         claimer = own_worker(unit, ask.worker_id, key, ask.execution_id)
         if not claimer.key_usable(self._clock.now()):  # it may have ended while this claim was parked
@@ -61,14 +66,27 @@ class Orders:
         permit_type(key, claimer.worker_type)
         if claimer.draining:
             raise WorkerLeaving
+        if claimer.model_from is not None and self._clock.now() < claimer.model_from:
+            return None
+        _check_open(ask, claimer.claims_answered)
         search = Search(claimer, key.scope, ask.queue_names, self._terms.repository_concurrency)
         while row := search.next(unit) or self._next_after_promotion(unit, search):
             order = work_orders.order_of(row)
             if row["budget_usd"] > order.spent_usd:
+                if ask.number:  # a look before it was answered must not find something after that
+                    _check_open(ask, workers.claims_answered(unit, ask.worker_id))
                 after, _ = self._begin(unit, order, ask.execution_id, ask.worker_id, key)
                 return self._claimed(unit, after, tasks.task_of(row, order.task_id, order.id), row["budget_usd"])
             self._refuse_overspent(unit, order, ask.worker_id, key)
         return None
+
+    def answer_with_nothing(self, unit: Unit, ask: m.ClaimRequest, key: Key) -> m.Claimed | None:
+        """Let this claim, which has waited long enough, never get an order; unless it just got one."""
+        own_worker(unit, ask.worker_id, key)
+        workers.answer_claims(unit, ask.worker_id, ask.number)
+        if executions.get(unit, ask.execution_id) is None:
+            return None
+        return self._claimed_before(unit, ask)
 
     def _next_after_promotion(self, unit: Unit, search: Search) -> Row | None:
         return search.next(unit) if self.promote_due(unit) else None
@@ -187,6 +205,7 @@ class Orders:
         failure = report.failure
         if RETRY_RULES[failure.reason].retry and spent >= work_orders.budget_usd(unit, order.id):
             failure = _overspent(spent, failure)
+        failure = noted(unit, self._clock, self._random, kept.execution.worker_id, failure)
         move = lifecycle.Fail(now, report.token, failure, self._random.random())
         ending = Ending(Outcome.FAILED, now, report.usage, report.failure)
         return self._end(unit, order, kept, move, ending, Told(actor_of(key)))
@@ -207,6 +226,16 @@ class Orders:
         failure = Failure(reason=FailureReason.WORKER_LOST, detail=detail)
         return self._cut_off(
             unit, order, lifecycle.Lose(now, detail), Ending(Outcome.LOST, now, Usage(), failure), SERVER
+        )
+
+    def give_back(self, unit: Unit, order: WorkOrder, why: str) -> WorkOrder:
+        """Take a running order, which is locked, from a worker that is not to blame: the attempt does not count."""
+        now = self._clock.now()
+        kept = executions.by_token(unit, order.id, order.lease_token)
+        assert kept  # noqa: S101 - every lease began with one
+        move = lifecycle.Release(now, order.lease_token)
+        return self._end(
+            unit, order, kept, move, Ending(Outcome.RELEASED, now, Usage()), Told(SERVER, data={"why": why})
         )
 
     def cancel(self, unit: Unit, order: WorkOrder, actor: str) -> WorkOrder:
@@ -297,6 +326,11 @@ class Orders:
         if was_full and before.status is OrderStatus.RUNNING:
             for type_ in TaskType:
                 unit.ring(Ring(kind="claimable", type=type_, repository=after.repository))
+
+
+def _check_open(ask: m.ClaimRequest, answered: int) -> None:
+    if 0 < ask.number <= answered:
+        raise ClaimAnswered
 
 
 def claimable_ring(order: WorkOrder) -> Ring:

@@ -15,21 +15,22 @@ from agentvine.domain.precedent import Precedent
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import NewTask, Task, TaskStatus
 from agentvine.domain.work_order import OrderStatus, WorkOrder
-from agentvine.domain.worker import Worker
 from agentvine.kit import failpoints
 from agentvine.server.audit import AuditTrail
 from agentvine.server.chronicle import actor_of
 from agentvine.server.comments import MOST
+from agentvine.server.fleet_desk import FleetDesk
 from agentvine.server.following import followed
 from agentvine.server.holding import locked_order
 from agentvine.server.inbox import inbox_of
 from agentvine.server.keyring import KeyRing
 from agentvine.server.pages import cursor_of_request, id_cursor, number_cursor, page_of, request_cursor, slice_of
 from agentvine.server.permits import hidden, known, not_found, permit, permit_order, sees
+from agentvine.server.pruning import Pruner
 from agentvine.server.reading import check_number, invalid, visible_execution, visible_order, visible_request
 from agentvine.server.submission import Submissions
 from agentvine.server.worker_desk import ControlPlaneService
-from agentvine.store import audit, comments, executions, listings, requests, tasks, work_orders, workers
+from agentvine.store import audit, comments, executions, listings, model_limits, requests, tasks, work_orders
 from agentvine.store.database import database_out_of_reach
 from agentvine.store.listings import TasksWanted
 from agentvine.store.unit import Unit
@@ -65,19 +66,19 @@ class FrontDeskService:
         self.degraded = degraded
         self.trail = trail or AuditTrail(control.database, control.clock)
         self.submissions = Submissions(control.clock)
+        self.pruner = Pruner(control.database, control.artifacts, control.clock, self.trail)
 
     def acting_as(self, key: Key) -> "FrontDeskOf":
         """The contract, bound to a key."""
         return FrontDeskOf(self, key)
 
 
-class FrontDeskOf:
+class FrontDeskOf(FleetDesk):
     """`FrontDesk` for one key. What the methods do is said there."""
 
     def __init__(self, service: FrontDeskService, key: Key) -> None:
+        super().__init__(service.control, service.pruner, key)
         self._service = service
-        self._control = service.control
-        self._key = key
 
     # ── tasks and orders ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -271,27 +272,6 @@ class FrontDeskOf:
 
     # ── the fleet ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def workers(self) -> tuple[Worker, ...]:
-        permit(self._key, routes.WORKERS)
-        return await self._read(workers.everyone)
-
-    async def worker(self, worker_id: str) -> Worker:
-        permit(self._key, routes.WORKER)
-
-        def look(unit: Unit) -> Worker:
-            worker = workers.get(unit, known("worker", worker_id))
-            if worker is None:
-                raise not_found("worker", worker_id)
-            return worker
-
-        return await self._read(look)
-
-    async def drain_worker(self, worker_id: str) -> Worker:
-        permit(self._key, routes.DRAIN_WORKER)
-        worker = await self._write(lambda unit: self._control.registry.drain(unit, worker_id))
-        self._control.heartbeats.drain(worker_id)
-        return worker
-
     async def queue(self) -> m.QueueReport:
         permit(self._key, routes.QUEUE)
         letters = slice_of(self._key, _DEAD_LETTERS - 1, None)
@@ -301,6 +281,7 @@ class FrontDeskOf:
                 lines=listings.queue_lines(unit, self._control.clock.now()),
                 totals=listings.totals(unit),
                 dead_letters=tuple(listings.orders(unit, OrderStatus.FAILED, letters)),
+                limits=model_limits.lasting(unit, self._control.clock.now()),
             )
 
         return await self._read(look)
@@ -356,6 +337,7 @@ class FrontDeskOf:
             more=found.more,
             broken_at=found.broken_at,
             why=found.why,
+            pruned_to=found.pruned_to,
         )
 
     def _permit_audit(self, route: routes.Route) -> None:

@@ -14,6 +14,7 @@ from agentvine.kit.shutdown import Shutdown
 from agentvine.server.corked import CorkedProtocol
 from agentvine.server.settings import ServerSettings
 from agentvine.server.waits import Waits
+from agentvine.wire.protocol import HEADER, NEWEST
 
 KEEP_ALIVE_SECONDS = 75
 """Idle connections live longer than the clients' own limit (60 s) and than two heartbeats."""
@@ -37,6 +38,7 @@ async def listening(app: ASGIApp, waits: Waits, listener: socket.socket, shutdow
             log_config=None,
             access_log=False,
             server_header=False,
+            headers=[(HEADER, str(NEWEST))],
             proxy_headers=False,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,

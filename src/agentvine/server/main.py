@@ -29,6 +29,7 @@ from agentvine.server.listening import bind, listening
 from agentvine.server.notifier import Notifier
 from agentvine.server.notifier import degraded as untold
 from agentvine.server.notify_channels import Channel, channels
+from agentvine.server.pruning import Pruner
 from agentvine.server.reaper import Reaper
 from agentvine.server.services import Services
 from agentvine.server.settings import ServerSettings
@@ -157,12 +158,20 @@ async def _assembled(
     notifiers = [Notifier(channel, frozenset(settings.notify_about), database, SystemClock()) for channel in told]
 
     def degraded() -> dict[str, str]:
-        return {**(link.degraded() if link else {}), **policy.degraded(), **untold(notifiers)}
+        return {
+            **(link.degraded() if link else {}),
+            **policy.degraded(),
+            **untold(notifiers),
+            **control.limits.degraded(),
+        }
 
     assembled = services(keyring, control, degraded, trail)
     loops = [Reaper(control).run(), control.heartbeats.run(), trail.run(bells), assembled.expulsion.run(), policy.run()]
     loops += [notifier.run(bells) for notifier in notifiers]
     loops += [answerer.run() for answerer in answerers(settings, control)]
+    if settings.kept_days:
+        pruner = Pruner(database, control.artifacts, control.clock, trail)
+        loops.append(pruner.run(settings.kept_days))
     if link is not None:
         loops.append(link.run(bells, control))
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from agentvine.domain.errors import InvalidInput
+from agentvine.domain.errors import InvalidInput, Unavailable
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
@@ -162,7 +162,7 @@ class Reading:
         return await self._database.read(look)
 
     async def artifact(self, execution_id: str, name: str, key: Key) -> bytes:
-        """Raises `NotFound` if there is none of this name."""
+        """Raises `NotFound` if there is none of this name, `Unavailable` if its content is not where this server is."""
         if not _NAME.fullmatch(name):
             raise not_found("artifact", name)
 
@@ -173,7 +173,14 @@ class Reading:
         artifact = await self._database.read(look)
         if artifact is None:
             raise not_found("artifact", f"{execution_id}/{name}")
-        return await asyncio.to_thread(self._artifacts.load, artifact.sha256)
+        try:
+            return await asyncio.to_thread(self._artifacts.load, artifact.sha256)
+        except FileNotFoundError as error:
+            raise Unavailable(
+                f"the content of the artifact {name} of {execution_id} is not in this server's data; servers of one "
+                "database need one artifacts folder between them",
+                retry_after=5.0,
+            ) from error
 
     async def _wait(
         self,

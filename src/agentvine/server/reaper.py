@@ -67,6 +67,7 @@ class Reaper:
         await self._expire_leases()
         await self._expire_requests()
         await self._note_silence(this)
+        await self._control.limits.look()
         self._last = this
 
     def _why_not_trust_time(self, this: _Round) -> str | None:

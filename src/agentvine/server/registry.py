@@ -17,6 +17,7 @@ from agentvine.store import events, keys, work_orders, workers
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
 from agentvine.wire.channels import Ring
+from agentvine.wire.protocol import agreed
 
 
 class Registry:
@@ -29,6 +30,7 @@ class Registry:
     def register(self, unit: Unit, new: m.Registration, key: Key, lease_seconds: float) -> m.Registered:
         """Make a worker known. Whatever ran under its id is gone, and so are its leases and its session."""
         permit_type(key, new.worker_type)
+        protocol = agreed(new.protocol, new.oldest_protocol)
         now = self._clock.now()
         if self._check_takeover(unit, new.id, key, now):
             unit.ring(Ring(kind="drain", worker_id=new.id))  # wakes a claim of its earlier process
@@ -44,15 +46,20 @@ class Registry:
             specializations=new.config.specializations,
             tools=new.config.tools,
             key_id=key.id,
+            account=new.config.model_account,
             registered_at=now,
             seen_at=now,
         )
-        workers.put(unit, worker, digest_of(session))
+        workers.put(unit, worker, digest_of(session), protocol)
         data = {"name": worker.name, "type": worker.worker_type.value, "host": worker.host}
         fact = events.Fact(EventKind.WORKER_REGISTERED, now, actor_of(key), worker_id=worker.id, data=data)
         events.write(unit, fact)
         return m.Registered(
-            worker=worker, server_version=agentvine.__version__, lease_seconds=lease_seconds, session=session
+            worker=worker,
+            server_version=agentvine.__version__,
+            lease_seconds=lease_seconds,
+            session=session,
+            protocol=protocol,
         )
 
     def deregister(self, unit: Unit, worker_id: str, key: Key) -> None:

@@ -3,7 +3,7 @@
 Runs inside transactions, as `Orders` does. None of it moves the order; all of it needs its live lease.
 """
 
-from agentvine.domain.errors import InvalidInput
+from agentvine.domain.errors import InvalidInput, TooLarge
 from agentvine.domain.event import EventKind
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution, Phase, Usage
@@ -54,12 +54,17 @@ class Reports:
     def transcript(self, unit: Unit, execution_id: str, batch: m.TranscriptBatch, key: Key) -> None:
         """Entries; those that are there already are passed over."""
         live_execution(unit, execution_id, batch.token, key)
+        if batch.first + len(batch.entries) > m.MOST_ENTRIES:
+            raise TooLarge("the transcript is too long", limit=m.MOST_ENTRIES)
         transcripts.add(unit, execution_id, batch.first, batch.entries)
         unit.ring(Ring(kind="transcript", execution_id=execution_id))
 
     def artifact(self, unit: Unit, execution_id: str, token: int, artifact: Artifact, key: Key) -> None:
         """An artifact whose content is in the folder already."""
         kept = live_execution(unit, execution_id, token, key)
+        names = kept.execution.artifacts
+        if len(names) >= m.MOST_ARTIFACTS and artifact.name not in names:
+            raise TooLarge("the execution has too many artifacts", limit=m.MOST_ARTIFACTS)
         executions.save_artifact(unit, kept.execution, artifact, self._clock.now())
 
     def evidence(self, unit: Unit, execution_id: str, report: m.EvidenceReport, key: Key) -> None:

@@ -18,6 +18,7 @@ from agentvine.domain.key import Key, WorkerKey
 from agentvine.kit.clock import Clock
 from agentvine.store import workers
 from agentvine.store.database import Database
+from agentvine.wire.protocol import OLDEST, not_spoken, spoken
 
 _TOKEN = re.compile(r"avs_[0-9A-Za-z_-]{43}_(wrk_[0-9a-z][0-9a-z_.-]{0,99})")
 _TRUST_SECONDS = 60.0
@@ -64,7 +65,7 @@ class Sessions:
         """`key` in the hands of the worker that `token` names.
 
         Raises `Unauthenticated` for what is no token, `Superseded` for one that is worth nothing any more, `Forbidden`
-        for one that another key was given.
+        for one that another key was given, `UpgradeRequired` for one that was given by a server that speaks otherwise.
         """
         known = self._known.get(token)
         if known is None or known.until < self._clock.elapsed() or known.session.id != key.id:
@@ -92,6 +93,8 @@ class Sessions:
             raise superseded(worker_id)
         if there.key_id != key.id:
             raise Forbidden("another key registered this worker", needs={"worker": worker_id})
+        if not spoken(there.protocol):
+            raise not_spoken(there.protocol, "worker" if there.protocol < OLDEST else "server")
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
             self._of_worker.clear()

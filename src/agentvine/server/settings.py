@@ -15,10 +15,12 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from agentvine.domain.base import Line
 from agentvine.kit.configuration import CommaSeparated, Settings
 from agentvine.server.terms import Terms
+from agentvine.wire.administration import Prunable
 
 _DatabaseUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(sqlite:///|postgres(ql)?://).")]
 _RedisUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(rediss?|unix)://.")]
 _HttpUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^https?://[^\s@]+$")]
+_Days = Annotated[float, Field(ge=1, le=36_500, allow_inf_nan=False)] | None
 _Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
 
 
@@ -119,6 +121,17 @@ class ServerSettings(Settings):
     )
     """How long the approval of a call holds; after that the same call asks again."""
 
+    keep_transcripts_days: _Days = Field(default=None, examples=["30"])
+    """After how many days the conversations of orders that ended are removed. Default: never."""
+    keep_artifacts_days: _Days = Field(default=None, examples=["90"])
+    """After how many days the bundles and diffs of orders that ended are removed. Default: never."""
+    keep_orders_days: _Days = Field(default=None, examples=["365"])
+    """After how many days orders that ended are removed, with all that belongs to them. Default: never."""
+    keep_workers_days: _Days = Field(default=None, examples=["7"])
+    """After how many days workers that are offline are removed from the list. Default: never."""
+    keep_events_days: _Days = Field(default=None, examples=["90"])
+    """After how many days events are removed; none since the first of a live order. Default: never."""
+
     notify: Annotated[tuple[SecretStr, ...], *_Addresses, Field(max_length=20)] = Field(
         default=(), repr=False, examples=["slack://…"]
     )
@@ -171,6 +184,12 @@ class ServerSettings(Settings):
     def database(self) -> str:
         """The database's URL."""
         return self.database_url or f"sqlite:///{self.data / 'agentvine.db'}"
+
+    @property
+    def kept_days(self) -> dict[Prunable, float]:
+        """What is removed when it is older than so many days."""
+        days = {what: getattr(self, f"keep_{what.value}_days") for what in Prunable}
+        return {what: kept for what, kept in days.items() if kept is not None}
 
     @property
     def terms(self) -> Terms:

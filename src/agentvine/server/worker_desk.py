@@ -20,11 +20,12 @@ from agentvine.kit.clock import Clock
 from agentvine.kit.signing import SigningKey
 from agentvine.server.bells import Appetite, Bells
 from agentvine.server.comments import Comments
-from agentvine.server.control_plane import Orders, WorkerLeaving
+from agentvine.server.control_plane import ClaimAnswered, Orders, WorkerLeaving
 from agentvine.server.controller import PolicyInForce
 from agentvine.server.conversation import Conversations
 from agentvine.server.heartbeats import Heartbeats
 from agentvine.server.holding import live_execution, own_worker
+from agentvine.server.model_limits import LimitsInForce
 from agentvine.server.permits import permit
 from agentvine.server.precedents import Precedents
 from agentvine.server.reading import Reading, check_artifact_name, clamped
@@ -81,6 +82,7 @@ class ControlPlaneService:
         self.registry = Registry(self.orders, clock)
         self.heartbeats = Heartbeats(database, clock)
         self.sessions = Sessions(database, clock)
+        self.limits = LimitsInForce(database, clock)
         self.reading = Reading(database, bells, terms, artifacts, clock)
         database.listen(bells.announce)
 
@@ -161,9 +163,11 @@ class WorkerDesk:
         try:
             claimed = await self._look_for_order(ask)
             if claimed is None and ask.wait_seconds > 0:
-                return await self._wait_for_order(ask)
-        except WorkerLeaving:
+                claimed = await self._wait_for_order(ask)
+        except (WorkerLeaving, ClaimAnswered):
             return None
+        if claimed is None and ask.number:
+            return await self._write(lambda unit: self._service.orders.answer_with_nothing(unit, ask, self._key))
         return claimed
 
     async def _look_for_order(self, ask: m.ClaimRequest) -> m.Claimed | None:

@@ -88,6 +88,18 @@ def entries(unit: Unit, before: int | None, limit: int) -> list[AuditEntry]:
     return [_entry(row) for row in rows]
 
 
+def pruned_to(unit: Unit) -> int:
+    """Up to which event all were removed as old, as the last entry about that says; 0 if none were."""
+    row = unit.one("SELECT data FROM audit WHERE kind = :kind ORDER BY seq DESC LIMIT 1", kind=AuditKind.PRUNED.value)
+    return int(json_value(row["data"])["events_to"]) if row else 0
+
+
+def sealed_before(unit: Unit, seq: int) -> int:
+    """The last event below number `seq` with which a sealed range ends; 0 if there is none."""
+    row = unit.one("SELECT MAX(events_to) AS last FROM audit WHERE events_to < :seq", seq=seq)
+    return int(row["last"] or 0) if row else 0
+
+
 def _locked_head(unit: Unit) -> Head:
     if unit.dialect is Dialect.POSTGRESQL:  # SQLite has one writer at a time anyway
         unit.one("SELECT pg_advisory_xact_lock(:number)", number=_APPEND_LOCK)
@@ -161,6 +173,8 @@ class Check:
     more: bool = False
     broken_at: int | None = None
     why: str = ""
+    pruned_to: int = 0
+    """Up to here an entry of the log says that events were removed."""
 
 
 def check(unit: Unit, after: int, expected: str | None, most_entries: int, most_events: int) -> Check:
@@ -168,7 +182,7 @@ def check(unit: Unit, after: int, expected: str | None, most_entries: int, most_
 
     `expected`: the hash that entry `after` must have; None: any. Stops at the first entry that is broken.
     """
-    found = Check(_start(unit, after))
+    found = Check(_start(unit, after), pruned_to=pruned_to(unit))
     if found.head.seq != after or (expected is not None and found.head.hash != expected):
         found.broken_at, found.why = after, "it is missing, or not what it was"
         return found
@@ -209,6 +223,8 @@ def _wrong(unit: Unit, found: Check, row: Row) -> str | None:
 
 
 def _wrong_events(unit: Unit, found: Check, row: Row) -> str | None:
+    if row["events_to"] <= found.pruned_to:
+        return None
     data = json_value(row["data"])
     there = _range(unit, found.head.events_to, row["events_to"], int(data["count"]) + 1)
     if there is None or (there.first, there.last, there.count) != (data["from"], data["to"], data["count"]):

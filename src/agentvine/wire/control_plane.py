@@ -44,7 +44,10 @@ class ControlPlane(Protocol):
     """
 
     async def register(self, registration: m.Registration) -> m.Registered:
-        """Make this worker known. Of an id that is known already, the earlier process is taken for dead."""
+        """Make this worker known. Of an id that is known already, the earlier process is taken for dead.
+
+        Raises `UpgradeRequired` if it has no protocol in common with the server.
+        """
         ...
 
     async def heartbeat(self, worker_id: str, beat: m.Heartbeat) -> m.HeartbeatReply:

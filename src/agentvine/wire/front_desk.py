@@ -8,6 +8,7 @@ from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
+from agentvine.domain.model_limit import ModelLimit
 from agentvine.domain.precedent import Precedent
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import NewTask, Task
@@ -177,6 +178,21 @@ class FrontDesk(Protocol):
 
         Raises as `audit`.
         """
+        ...
+
+    async def prune(self, pruning: adm.Pruning) -> adm.Pruned:
+        """Remove what is old and over, for some seconds.
+
+        Raises `Forbidden` for an admin key whose scope is restricted.
+        """
+        ...
+
+    async def model_limits(self) -> tuple[ModelLimit, ...]:
+        """Model accounts whose limit is used up."""
+        ...
+
+    async def lift_model_limit(self, account: str) -> tuple[ModelLimit, ...]:
+        """Let its workers work again now. What is left is returned."""
         ...
 
     async def who_am_i(self) -> adm.WhoAmI: ...

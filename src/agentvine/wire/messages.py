@@ -8,6 +8,7 @@ from agentvine.domain.base import Line, Model, Moment, Note, SessionName, Strict
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
 from agentvine.domain.ids import ExecutionId, RequestId, TaskId, WorkerId, WorkOrderId
+from agentvine.domain.model_limit import DEFAULT_ACCOUNT, ModelAccount, ModelLimit
 from agentvine.domain.precedent import Remember
 from agentvine.domain.repository import Sha
 from agentvine.domain.request import RequestKind, ToolUse, WorkerRequest
@@ -25,6 +26,10 @@ LARGEST_BODY = 8 * 1024 * 1024
 """Bytes of a JSON body. A transcript batch is kept below a quarter of it."""
 LARGEST_ARTIFACT = 256 * 1024 * 1024
 """Bytes of one stored artifact."""
+MOST_ARTIFACTS = 100
+"""Of one execution."""
+MOST_ENTRIES = 200_000
+"""Of one execution's transcript."""
 
 
 # ── a worker's life ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -37,6 +42,8 @@ class WorkerConfiguration(Model):
     queue_names: Annotated[tuple[QueueName, ...], Field(min_length=1, max_length=20)] = QUEUES
     specializations: Annotated[tuple[Specialization, ...], Field(max_length=50)] = ()
     tools: Annotated[tuple[Line, ...], Field(max_length=50)] = ()
+    model_account: ModelAccount = DEFAULT_ACCOUNT
+    """What it shares with whoever uses the model at the same address with the same key."""
 
 
 class Registration(Model):
@@ -48,6 +55,9 @@ class Registration(Model):
     version: Line
     host: Line = "unknown"
     config: WorkerConfiguration = WorkerConfiguration()
+    protocol: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """The newest protocol that it speaks; `wire/protocol.py` says what that is."""
+    oldest_protocol: Annotated[int, Field(ge=1, le=1_000_000)] = 1
 
 
 class Registered(Model):
@@ -57,6 +67,8 @@ class Registered(Model):
     """How long a lease lasts; renew at a third of it, fence yourself at two thirds without an acknowledgement."""
     session: str = ""
     """What shows from now on that this process speaks. The worker's next registration makes it worthless."""
+    protocol: int = 1
+    """What both speak from now on."""
 
 
 class Heartbeat(Model):
@@ -88,6 +100,9 @@ class ClaimRequest(Model):
     execution_id: ExecutionId
     queue_names: Annotated[tuple[QueueName, ...], Field(min_length=1, max_length=20)] = QUEUES
     wait_seconds: Annotated[float, Field(ge=0, le=LONGEST_WAIT, allow_inf_nan=False)] = 0.0
+    number: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """The how manieth claim of this process, counted by execution ids; once one was answered with nothing, it and those
+    before it get nothing, however late they arrive. 0: not said."""
 
 
 class Earlier(Model):
@@ -363,6 +378,8 @@ class QueueReport(Model):
     totals: dict[OrderStatus, int]
     dead_letters: tuple[WorkOrder, ...] = ()
     """The latest failed orders, at most 100."""
+    limits: tuple[ModelLimit, ...] = ()
+    """Model accounts whose limit is used up: their workers get no orders until it is over."""
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property

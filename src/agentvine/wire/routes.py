@@ -104,6 +104,10 @@ WHO_AM_I = Route("GET", "/keys/me", _ALL)
 AUDIT = Route("GET", "/audit", _ADMIN)
 VERIFY_AUDIT = Route("GET", "/audit/verification", _ADMIN)
 
+PRUNE = Route("POST", "/prune", _ADMIN)
+MODEL_LIMITS = Route("GET", "/model-limits", _LOOK)
+LIFT_MODEL_LIMIT = Route("DELETE", "/model-limits/{account}", _ADMIN)
+
 HEALTH = Route("GET", "/health")
 READY = Route("GET", "/ready")
 METRICS = Route("GET", "/metrics", _LOOK)

@@ -209,8 +209,10 @@ class Deliverer:
             head_sha=delivery.new_sha,
             order=self._claimed.order.id,
         )
+        await failpoints.reached("propose.before_request")
         self._progress.ensure_held()
         url = await self._forge.propose(proposal)
+        await failpoints.reached("propose.after_reply")
         return Delivered(delivery.model_copy(update={"url": url}), result.summary)
 
 

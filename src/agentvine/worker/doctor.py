@@ -10,7 +10,9 @@ from pathlib import Path
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.diagnosis import Diagnosis, Verdict, version_of
 from agentvine.kit.process import ProcessError, run
+from agentvine.worker.agent.base import ModelAccess
 from agentvine.worker.confinement import WITHOUT, sandbox_here
+from agentvine.worker.examination import model_refuses
 from agentvine.worker.sandbox.host import SandboxUnavailable
 from agentvine.worker.settings import SandboxKind, SandboxSettings, WorkerConfig
 from agentvine.worker.toolchain import Toolchain
@@ -30,7 +32,7 @@ async def examine(environment: Mapping[str, str], workspace_dir: Path | None = N
         await _claude(environment),
         *await _sandbox(environment),
         await asyncio.to_thread(_workspace, place),
-        _model(environment),
+        await _model(environment),
         _pytest(),
     ]
 
@@ -95,11 +97,14 @@ def _workspace(directory: Path) -> Diagnosis:
     return Diagnosis("workspaces", Verdict.OK, found)
 
 
-def _model(environment: Mapping[str, str]) -> Diagnosis:
-    if environment.get("ANTHROPIC_API_KEY") or environment.get("ANTHROPIC_API_KEY_FILE"):
+async def _model(environment: Mapping[str, str]) -> Diagnosis:
+    key, url = environment.get("ANTHROPIC_API_KEY"), environment.get("ANTHROPIC_BASE_URL")
+    if key and await model_refuses(ModelAccess(url, key)):
         return Diagnosis(
-            "model", Verdict.OK, environment.get("ANTHROPIC_BASE_URL", "the default address") + ", with a key"
+            "model", Verdict.MISSING, "it refuses the key", "check ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL"
         )
+    if key or environment.get("ANTHROPIC_API_KEY_FILE"):
+        return Diagnosis("model", Verdict.OK, (url or "the default address") + ", with a key")
     return Diagnosis("model", Verdict.WARNING, "ANTHROPIC_API_KEY is not set", "set it where workers are started")
 
 

@@ -67,11 +67,11 @@ async def place_of(folder: Path, execution_id: str, *, keep: bool = False) -> As
     root = folder / execution_id
     lock = folder / f"{execution_id}.lock"
     async with exclusive(lock, _LOCK_SECONDS):
-        await remove_folder(root)
-        place = Place(root)
-        for part in (place.private, place.checkouts, place.results):
-            part.mkdir(mode=0o700, parents=True)
-        try:
+        try:  # also a worker that is told to leave while it makes the place leaves nothing
+            await remove_folder(root)
+            place = Place(root)
+            for part in (place.private, place.checkouts, place.results):
+                part.mkdir(mode=0o700, parents=True)
             yield place
         finally:
             await failpoints.reached("place.before_removal")

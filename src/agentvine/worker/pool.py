@@ -13,7 +13,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from agentvine.domain.errors import AgentVineError, Conflict, LeaseLost, NotFound, Superseded, Unavailable
+from agentvine.domain.errors import (
+    AgentVineError,
+    Conflict,
+    LeaseLost,
+    NotFound,
+    Superseded,
+    Unavailable,
+    UpgradeRequired,
+)
 from agentvine.domain.ids import new_id
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.kit import failpoints
@@ -24,6 +32,7 @@ from agentvine.kit.logs import logger
 from agentvine.kit.shutdown import Shutdown
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.messages import Claimed, ClaimRequest, Surrender
+from agentvine.worker.breaker import Breaker
 from agentvine.worker.conclusion import Conclusion, Executor, Failed, Progress
 from agentvine.worker.heartbeat import Condition
 from agentvine.worker.lease import Holding, LeaseKeeper
@@ -71,8 +80,10 @@ class Pool:
         self._register = register
         self._superseded = superseded
         self._reporter = Reporter(plane, clock)
+        self._breaker = Breaker(executor, condition)
         self._backoff = Backoff(first=0.5, most=30.0)
         self._bell = Doorbell()
+        self._claims = 0
         self._running: dict[asyncio.Task[None], str] = {}
         """What is carried out, with its work order's id."""
         self._progress: dict[str, Progress] = {}
@@ -86,7 +97,9 @@ class Pool:
         try:
             while await self._slot_is_free():
                 claimed = await self._claim()
-                if claimed is not None:
+                if claimed is not None and self._breaker.why is not None:  # it broke while this was asked for
+                    await self._give_back(claimed, self._breaker.why)
+                elif claimed is not None:
                     await failpoints.reached("claim.after_reply")
                     self._begin(claimed)
             await self._finish(self._config.grace_seconds)
@@ -101,9 +114,10 @@ class Pool:
     # ── claiming ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _slot_is_free(self) -> bool:
-        """Wait for a free slot; False when there is nothing more to claim."""
+        """Wait for a free slot and for surroundings that work; False when there is nothing more to claim."""
         while len(self._running) >= self._config.slots and not self._shutdown.draining.is_set():
             await self._bell.wait()
+        await self._breaker.mended(self._shutdown.draining)
         return not self._shutdown.draining.is_set()
 
     async def _claim(self) -> Claimed | None:
@@ -168,7 +182,7 @@ class Pool:
         delay = self._backoff.delay(attempt)
         _log.warning("cannot claim", attempt=attempt, again_in=round(delay, 1), reason=error.message)
         self._condition.trouble(_CLAIMING, error.message)
-        if isinstance(error, NotFound):
+        if isinstance(error, (NotFound, UpgradeRequired)):
             with suppress(AgentVineError):
                 await self._register()
         await self._rest(delay)
@@ -189,9 +203,11 @@ class Pool:
             execution_id=execution_id,
             queue_names=self._config.queue_names,
             wait_seconds=wait_seconds,
+            number=self._claims,
         )
 
     def _new_execution_id(self) -> str:
+        self._claims += 1
         return new_id("exe", self._clock.now())
 
     # ── carrying out ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -219,9 +235,19 @@ class Pool:
             progress = Progress(claimed, self._plane, ensure_held=holding.ensure)
             conclusion = await self._conclude(holding, progress)
             if conclusion is not None:
+                conclusion = await self._judged(conclusion)
                 await self._reporter.report(holding, conclusion, progress.usage)
         finally:
             self._leases.let_go(holding)
+
+    async def _judged(self, conclusion: Conclusion | Released) -> Conclusion | Released:
+        """What is to be reported: an order is not to blame for what is wrong with this worker's surroundings."""
+        if isinstance(conclusion, Failed):
+            why = await self._breaker.blames(conclusion.failure)
+            return conclusion if why is None else Released(why)
+        if not isinstance(conclusion, Released):
+            self._breaker.went_well()
+        return conclusion
 
     async def _taken(self, claimed: Claimed) -> Holding | None:
         """Acknowledge the claim, until there is an answer: without one the order would count as lost by its worker.

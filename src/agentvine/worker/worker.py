@@ -20,6 +20,7 @@ from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import logger
 from agentvine.kit.shutdown import Shutdown
+from agentvine.wire import protocol
 from agentvine.wire.channels import Ring
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.messages import Registered, Registration
@@ -148,8 +149,11 @@ class Worker:
                 version=__version__,
                 host=socket.gethostname() or "unknown",
                 config=self._config.told_the_server,
+                protocol=protocol.NEWEST,
+                oldest_protocol=protocol.OLDEST,
             )
         )
+        protocol.check_agreed(registered.protocol)
         _log.info("registered", worker_id=self.id, server=registered.server_version, slots=self._config.slots)
         self._leases.doubt()  # a second registration may have cost us what we held
         return registered

@@ -140,7 +140,7 @@ class Conversation:
 
     def _failure(self) -> Failure | None:
         if self._result is not None:
-            return outcome.of_result(self._result, self.trouble)
+            return outcome.of_result(self._result, self.trouble, self._clock.now())
         last_words = self._clean("\n".join(self._stderr))
         if self._error is not None:
             return outcome.of_error(self._error, last_words)

@@ -1,10 +1,12 @@
 """What the end of a run means: the CLI's own words become a failure reason, or none."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, CLINotFoundError, ProcessError, ResultMessage
 
 from agentvine.domain.retry import Failure, FailureReason
+from agentvine.worker.agent import usage_limit
 
 _LONGEST_DETAIL = 4000
 _SIGNALS = 128
@@ -53,7 +55,7 @@ def failure(reason: FailureReason, said: str, *, retry_after: float | None = Non
     return Failure(reason=reason, detail=detail, retry_after_seconds=retry_after)
 
 
-def of_result(result: ResultMessage, trouble: ApiTrouble | None) -> Failure | None:
+def of_result(result: ResultMessage, trouble: ApiTrouble | None, now: datetime) -> Failure | None:
     """What the CLI's result means; None: it says that it is finished.
 
     `trouble` is the last refusal of the model's side seen before it, for the time at which it makes sense to try again.
@@ -64,6 +66,9 @@ def of_result(result: ResultMessage, trouble: ApiTrouble | None) -> Failure | No
     reason = _BY_SUBTYPE.get(result.subtype) or _BY_TERMINAL_REASON.get(result.terminal_reason or "")
     if reason is not None:
         return failure(reason, said)
+    if usage_limit.is_told(said):
+        wait = usage_limit.seconds_left(said, now) or (trouble.retry_after if trouble else None)
+        return ApiTrouble(429, wait).failure(said)
     if result.api_error_status is not None or result.terminal_reason == "api_error":
         if "credit balance" in said.lower():
             return failure(_R.MODEL_AUTH_FAILED, said)

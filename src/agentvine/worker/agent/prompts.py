@@ -33,6 +33,8 @@ class RepositoryFacts:
     test: str | None = None
     guide: str | None = None
     """The content of CLAUDE.md."""
+    since: str | None = None
+    """Of a review: the commit from which on the branch is reviewed; None: all of it is."""
 
 
 def instructions(profile: WorkerProfile, facts: RepositoryFacts) -> str:
@@ -46,7 +48,8 @@ def instructions(profile: WorkerProfile, facts: RepositoryFacts) -> str:
 
 def opening(profile: WorkerProfile, task: NewTask, facts: RepositoryFacts) -> str:
     """The first message: the task."""
-    return _filled(profile.type.value, {"task_section": _task(task), "facts_section": _facts(facts)})
+    sections = {"task_section": _task(task), "facts_section": _facts(facts), "review_section": _under_review(facts)}
+    return _filled(profile.type.value, sections)
 
 
 def repair(profile: WorkerProfile, evidence: Evidence, number: int, most: int) -> str:
@@ -151,6 +154,13 @@ def _facts(facts: RepositoryFacts) -> str:
     else:
         lines.append("- No command that runs its tests was found.")
     return "What is known of the repository:\n\n" + "\n".join(lines)
+
+
+def _under_review(facts: RepositoryFacts) -> str:
+    """What a review is of."""
+    if facts.since is None:
+        return _template("review_all").rstrip()
+    return _filled("review_change", {"since": facts.since[:12]}).rstrip()
 
 
 def _one_line(text: str) -> str:

@@ -288,4 +288,18 @@ def _keys() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("restore the backup from before the upgrade")
+    for table in (
+        "keys",
+        "events",
+        "requests",
+        "workers",
+        "artifacts",
+        "transcripts",
+        "evidence",
+        "executions",
+        "work_orders",
+        "submissions",
+        "needs",
+        "tasks",
+    ):
+        op.drop_table(table)

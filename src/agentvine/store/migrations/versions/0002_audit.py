@@ -51,4 +51,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("restore the backup from before the upgrade")
+    op.drop_index("ix_keys_former_prefix", "keys")
+    for name in ("former_until", "former_digest", "former_prefix"):
+        op.drop_column("keys", name)
+    op.drop_column("workers", "session")
+    op.drop_table("audit")  # no trigger stops that
+    if op.get_bind().dialect.name != "sqlite":
+        op.execute("DROP FUNCTION audit_stays()")

@@ -61,4 +61,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("restore the backup from before the upgrade")
+    for table in ("readers", "comments", "precedents"):
+        op.drop_table(table)
+    op.drop_column("evidence", "envelope")
+    op.drop_column("executions", "comments_heard")
+    op.drop_index("ix_requests_created_at", "requests")
+    op.drop_index("ix_requests_assistant_at", "requests")
+    for name in ("assistant_at", "assistant", "unanswered", "call"):
+        op.drop_column("requests", name)

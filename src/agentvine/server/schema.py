@@ -1,0 +1,35 @@
+"""Going back to an older release's schema, for whoever has to go back to that release."""
+
+from agentvine.domain.base import Model
+from agentvine.kit.configuration import ConfigurationError
+from agentvine.server.settings import ServerSettings
+from agentvine.store.migrate import DatabaseDamaged, DatabaseTooNew, SchemaUnknown, downgrade, revisions, schema
+
+
+class Schema(Model):
+    """What a database has."""
+
+    schema_now: str | None
+    known: tuple[str, ...]
+    """What this release can bring it to, oldest first."""
+    gone: tuple[str, ...] = ()
+    """Tables, and columns as `table.column`, for which the older one has no place."""
+    changed: bool = False
+
+
+def look(settings: ServerSettings) -> Schema:
+    """Which schema there is. Raises `ConfigurationError`."""
+    try:
+        return Schema(schema_now=schema(settings.database), known=revisions())
+    except DatabaseDamaged as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def go_back(settings: ServerSettings, to: str, *, really: bool) -> Schema:
+    """Bring it to the older one, or only say what would be gone. Raises `ConfigurationError`."""
+    try:
+        gone = downgrade(settings.database, to, really=really)
+    except (DatabaseDamaged, DatabaseTooNew, SchemaUnknown) as error:
+        raise ConfigurationError(str(error)) from error
+    now = to if really else schema(settings.database)
+    return Schema(schema_now=now, known=revisions(), gone=gone, changed=really)
