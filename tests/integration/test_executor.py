@@ -1,6 +1,7 @@
 """Whole executions: a real server, real git remotes, the real Claude Code against a scripted model."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -152,7 +153,7 @@ class House:
 async def house(
     root: Path,
     *scenarios: Scenario,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     sandbox: SandboxKind = SandboxKind.BUBBLEWRAP,
     limits: Limits | None = None,
     offer: Offer | None = None,
@@ -291,33 +292,46 @@ async def test_a_refactoring_keeps_the_base_s_tests(tmp_path: Path) -> None:
 async def test_a_review_reports_findings(tmp_path: Path) -> None:
     finding = {
         "file": "calc.py",
-        "line": 2,
+        "line": 5,
         "severity": "high",
         "title": "It subtracts",
         "why": "a - b",
         "fix": "a + b",
     }
-    lost = {**finding, "file": "nowhere.py"}
+    lost = {**finding, "file": "README.md", "line": 1}
     first = ToolCall(name="StructuredOutput", input={"summary": "Read it.", "findings": [lost]})
     second = ToolCall(name="StructuredOutput", input={"summary": "Read it all.", "findings": [finding]})
     scenario = Scenario(
         name="review",
-        match=("Look at it",),
-        turns=(turn(first), Turn(text="again", tool_calls=(second,), when="there is no such file")),
+        match=("Look at it", "is the change from"),
+        turns=(turn(first), Turn(text="again", tool_calls=(second,), when="does not touch this file")),
     )
     async with house(tmp_path, scenario) as h:
-        await h.submit(TaskType.REVIEW, "Look at it")
+        since = await h.repository.head()
+        topic = await h.repository.commit({"calc.py": f"import os\n\n\n{CODE}"})
+        await h.repository.git("push", "--quiet", str(h.remote), "HEAD:topic")
+        await h.submit(TaskType.REVIEW, "Look at it", branch="topic")
         claimed, conclusion, order = await h.carry_out(TaskType.REVIEW)
         assert isinstance(conclusion, Delivered), conclusion
         assert order.status is OrderStatus.COMPLETED
         assert conclusion.delivery.kind == "report"
         assert conclusion.summary == "Read it all."
         evidence = await h.desk.evidence(claimed.lease.execution_id)
-        assert [one.title for one in evidence.findings] == ["It subtracts"]
+        assert [(one.title, one.source) for one in evidence.findings] == [
+            ("It subtracts", "claude"),
+            ("`os` imported but unused", "ruff:F401"),
+        ]
+        assert (evidence.reviewed_since, evidence.base_sha) == (since, topic)
         assert evidence.repairs == 1
         report = (await h.plane.artifact(claimed.lease.execution_id, "review.md")).decode()
-        assert "`calc.py:2`" in report
-        assert await h.on_remote("main", "rev-parse") == await h.repository.head()
+        assert "`calc.py:5` (claude)" in report
+        ran = next(check for check in evidence.checks if check.name == "analysers really ran")
+        assert "ruff" in ran.why, ran
+        assert "bandit" in ran.why, ran
+        sarif = json.loads(await h.plane.artifact(claimed.lease.execution_id, "review.sarif"))
+        assert sarif["runs"][0]["results"][0]["message"]["text"].startswith("It subtracts")
+        assert await h.on_remote("main", "rev-parse") == since
+        assert await h.on_remote("topic", "rev-parse") == topic
 
 
 # ── what is not good enough ──────────────────────────────────────────────────────────────────────────────────────────
@@ -339,7 +353,8 @@ async def test_a_result_that_falls_short_is_repaired_in_the_same_conversation(tm
 
 async def test_what_stays_unproven_is_not_delivered(tmp_path: Path) -> None:
     wrong = turn(write("calc.py", "def add(a, b):\n    return 7\n"), commit("fix: add"))
-    turns = (wrong, Turn(text="one"), Turn(text="two", when="repair 1"), Turn(text="three", when="repair 2"))
+    tries = (Turn(text=str(number), when=f"repair {number} of at most 3") for number in (1, 2, 3))
+    turns = (wrong, Turn(text="0"), *tries)
     async with house(tmp_path, Scenario(name="bugfix", match=("Adding is wrong",), turns=turns)) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong")
         base = await h.repository.head()
@@ -629,7 +644,7 @@ async def test_cancelled_it_leaves_no_process_and_no_folder(tmp_path: Path) -> N
         claimed = await h.claim(TaskType.BUGFIX)
         running = asyncio.create_task(h.executor.execute(claimed, Progress(claimed, h.plane)))
         place = tmp_path / "worker" / "executions" / claimed.lease.execution_id
-        await eventually(lambda: (place / "workspace" / "here").exists(), within=30)
+        await eventually(lambda: (place / "workspace" / "here").exists())
         assert processes_of(place)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -267,10 +267,11 @@ async def test_claude_is_denied_told_and_takes_it_back(tmp_path: Path) -> None:
 async def test_what_claude_does_not_take_back_is_not_delivered(tmp_path: Path) -> None:
     """The same result is not asked about twice: its denial stands."""
     done = turn(*FIX, bash(SNEAK), commit("fix: add"))
-    scenario = Scenario(name="x", match=("Adding",), turns=(done, *[Turn(text="It is fine.")] * 3))
+    scenario = Scenario(name="x", match=("Adding",), turns=(done, *[Turn(text="It is fine.")] * 2))
     async with house(tmp_path, scenario, policy=nobody(tmp_path)) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong")
-        _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
+        once = TaskExecutor(replace(h.shop, max_repairs=1))
+        conclusion, _ = await h.execute(await h.claim(TaskType.BUGFIX), once)
         assert isinstance(conclusion, Failed), conclusion
         assert conclusion.failure.reason is FailureReason.VERIFICATION_FAILED
         assert WORKFLOW in conclusion.failure.detail

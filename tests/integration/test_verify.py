@@ -17,6 +17,7 @@ from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirror
 from agentvine.worker.settings import SandboxKind
 from agentvine.worker.verification.base_results import BaseResults
+from agentvine.worker.verification.environments import Environments
 from agentvine.worker.verification.verify import SetupFailed, Subject, Verifier, changed_paths, failing
 
 PASSING = "def test_a():\n    assert True\n"
@@ -65,7 +66,7 @@ class Court:
 async def court(
     root: Path,
     files: Mapping[str, str | bytes],
-    longest: float = 30,
+    longest: float = 90,
     sandbox: SandboxKind = SandboxKind.BUBBLEWRAP,
 ) -> Court:
     repository = await GitRepository.create(root / "origin", files)
@@ -73,7 +74,13 @@ async def court(
     await mirror.update()
     for name in ("checkouts", "private"):
         (root / name).mkdir()
-    verifier = Verifier(await boxes_here(sandbox), BaseResults(root / "base"), SystemClock(), longest=longest)
+    verifier = Verifier(
+        await boxes_here(sandbox),
+        BaseResults(root / "base"),
+        SystemClock(),
+        longest=longest,
+        environments=Environments(root / "environments", most=1, reserve=0),
+    )
     return Court(root, repository, mirror, verifier, await repository.head())
 
 
@@ -101,10 +108,20 @@ async def test_the_result_is_judged_by_the_base_s_command(tmp_path: Path) -> Non
     assert "test_a" in why(evidence)
 
 
+async def test_files_that_steer_the_tests_are_the_base_s(tmp_path: Path) -> None:
+    c = await court(tmp_path, {"test_a.py": PASSING, "Makefile": "test:\n\tpython3 -m pytest -q test_*.py\n"})
+    quiet = {"Makefile": "test:\n\t@echo all is well\n", "test_b.py": "def test_b():\n    assert False\n"}
+    evidence = await c.judge(TaskType.FEATURE, quiet)
+    assert "tests pass" in why(evidence)
+    pointed_out = [check.why for check in evidence.checks if check.name == "judged as the base says"]
+    assert pointed_out == ["the result changes Makefile; its tests were run without that change"]
+
+
 async def test_no_tests_are_not_passed_tests(tmp_path: Path) -> None:
     c = await court(tmp_path, {"pytest.ini": "[pytest]\n", "conftest.py": "", "code.py": ""})
     evidence = await c.judge(TaskType.FEATURE, {"code.py": "x = 1\n"})
-    assert "no tests were found" in why(evidence)
+    assert "no tests were found by `python3 -m pytest -q" in why(evidence)
+    assert "add tests that it finds, or say how they are run in .agentvine.toml" in why(evidence)
 
 
 async def test_a_repository_without_tests_gets_its_first(tmp_path: Path) -> None:
@@ -122,10 +139,16 @@ async def test_code_under_the_cover_of_a_move_is_seen(tmp_path: Path) -> None:
 
 
 async def test_tests_that_do_not_end_are_ended(tmp_path: Path) -> None:
-    c = await court(tmp_path, BASE, longest=2)
+    """On the result that is told to the agent; on the base it ends the order, with what to mend."""
+    c = await court(tmp_path, BASE)
+    await c.verifier.know_base(c.subject(TaskType.FEATURE, c.base))
+    c.verifier = Verifier(await boxes_here(), BaseResults(tmp_path / "base"), SystemClock(), longest=3)
     hang = "import os, time\n\ndef test_b():\n    os.fork() or os.setsid()\n    time.sleep(60)\n"
     evidence = await c.judge(TaskType.FEATURE, {"test_b.py": hang})
-    assert "it had not ended after 2 s" in why(evidence)
+    assert "tests pass: they did not end in time: killed: it had not ended after 3 s; on the base they" in why(evidence)
+    c.base = await c.repository.head()
+    with pytest.raises(SetupFailed, match=r"the tests of the base take too long.*TEST_TIMEOUT"):
+        await c.judge_alone(TaskType.FEATURE)
 
 
 async def test_a_report_is_read_as_a_stranger_s_file(tmp_path: Path) -> None:
@@ -147,7 +170,7 @@ async def test_a_report_is_read_as_a_stranger_s_file(tmp_path: Path) -> None:
 
 async def test_a_base_that_cannot_be_set_up_is_nobody_s_result(tmp_path: Path) -> None:
     c = await court(tmp_path, {**BASE, ".agentvine.toml": "[setup]\ncommand = 'exit 9'\n"})
-    with pytest.raises(SetupFailed, match="ended with 9"):
+    with pytest.raises(SetupFailed, match=r"the base cannot be set up; mend that.*ended with 9"):
         await c.judge_alone(TaskType.FEATURE)
 
 
@@ -156,11 +179,12 @@ async def test_a_result_that_breaks_the_set_up_is_told_so(tmp_path: Path) -> Non
     c = await court(tmp_path, {**BASE, ".agentvine.toml": said})
     evidence = await c.judge(TaskType.FEATURE, {"code.py": None, "test_b.py": PASSING})
     assert "the set-up `sh -c test -f code.py` ended with 1" in why(evidence)
+    assert "on the base it works" in why(evidence)
 
 
 async def test_a_runner_that_is_missing_is_the_worker_s_trouble(tmp_path: Path) -> None:
     c = await court(tmp_path, {**BASE, ".agentvine.toml": '[test]\ncommand = ["no-such-runner"]\n'})
-    with pytest.raises(SetupFailed, match="no-such-runner"):
+    with pytest.raises(SetupFailed, match=r"cannot be started; install on the worker.*no-such-runner"):
         await c.judge_alone(TaskType.FEATURE)
     c.base = await c.repository.head()
     evidence = await c.judge(TaskType.DOCS, {"README.md": "# x\n"})
@@ -260,6 +284,8 @@ async def test_what_is_known_of_a_base_is_used_again(tmp_path: Path) -> None:
     counter = tmp_path / "count"
     counts = {**BASE, "conftest.py": f"open({str(counter)!r}, 'a').write('x')\n"}
     c = await court(tmp_path, counts, sandbox=SandboxKind.NONE)  # from a sandbox nobody could count
+    boxes = await boxes_here(SandboxKind.NONE)
+    c.verifier = Verifier(boxes, BaseResults(tmp_path / "base"), SystemClock(), longest=30, inquiries=())
     await c.verifier.know_base(c.subject(TaskType.FEATURE, c.base))
     assert counter.read_text() == "x"
     evidence = await c.judge(TaskType.FEATURE, FEATURE)
@@ -267,3 +293,36 @@ async def test_what_is_known_of_a_base_is_used_again(tmp_path: Path) -> None:
     assert counter.read_text() == "xxx"  # the result, and its tests on the base
     assert evidence.sandbox.startswith("none")
     assert evidence.checks[0].outcome is CheckOutcome.PASSED
+
+
+def now_and_then(counter: Path, name: str = "test_now_and_then") -> str:
+    """A test that fails every second time; only where nothing confines it can it count."""
+    count = (
+        f"p = pathlib.Path({str(counter)!r}); n = len(p.read_text()) if p.exists() else 0; p.write_text('x' * (n + 1))"
+    )
+    return f"import pathlib\n\ndef {name}():\n    {count}\n    assert n % 2 == 0\n"
+
+
+async def test_what_is_flaky_on_the_base_is_not_held_against_a_result(tmp_path: Path) -> None:
+    shaky = {**BASE, "test_s.py": now_and_then(tmp_path / "count")}
+    c = await court(tmp_path, shaky, sandbox=SandboxKind.NONE)
+    evidence = await c.judge(TaskType.DOCS, {"README.md": "# x\n"})  # passes on the base, fails on the result
+    assert evidence.passed, why(evidence)
+    passing = next(check for check in evidence.checks if check.name == "tests pass")
+    assert "these 1 are flaky on the base, so nothing follows from them: test_s.py::test_now_and_then" in passing.why
+    assert evidence.tests_before is not None
+    assert (evidence.tests_before.flaky, evidence.tests_before.runs) == (("test_s.py::test_now_and_then",), 2)
+    assert len((tmp_path / "count").read_text()) == 4  # twice on each: only where there was a doubt
+    gone = await c.judge(TaskType.FEATURE, {"test_s.py": None, **FEATURE})
+    assert "what was green is green: 1 are gone: test_s.py::test_now_and_then" in why(gone)
+
+
+async def test_a_new_test_that_is_flaky_fails_the_result(tmp_path: Path) -> None:
+    c = await court(tmp_path, BASE, sandbox=SandboxKind.NONE)
+    evidence = await c.judge(TaskType.TEST, {"test_s.py": now_and_then(tmp_path / "count")})
+    assert "1 are flaky, they did not end alike in 2 runs: test_s.py::test_now_and_then; make them steady" in why(
+        evidence
+    )
+    steady = await c.judge(TaskType.TEST, {"test_s.py": GOOD})
+    passing = next(check for check in steady.checks if check.name == "tests pass")
+    assert (passing.outcome, passing.why) == (CheckOutcome.PASSED, "in each of 3 runs")

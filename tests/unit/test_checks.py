@@ -5,8 +5,9 @@ from agentvine.domain.worker_types import TaskType
 from agentvine.worker.verification.cases import Outcome, TestCase
 from agentvine.worker.verification.checks import Findings, checks, review_checks
 from agentvine.worker.verification.reading import Read
+from agentvine.worker.verification.repeated import doubtful, together
 from agentvine.worker.verification.results import CaseOutcome
-from agentvine.worker.verification.runs import RunVerdict, TestRun
+from agentvine.worker.verification.runs import RunVerdict, TestRun, Trouble
 
 P, F, S = CaseOutcome.PASSED, CaseOutcome.FAILED, CaseOutcome.SKIPPED
 _FULL = {P: Outcome.PASSED, F: Outcome.FAILED, S: Outcome.SKIPPED}
@@ -151,3 +152,46 @@ def test_a_refactoring_is_judged_by_the_base_s_tests() -> None:
 def test_a_review_changes_nothing_and_points_somewhere() -> None:
     assert [check.outcome for check in review_checks((), ())] == [YES, YES]
     assert [check.outcome for check in review_checks(("a.py",), ("x.py:1: there is no such file",))] == [NO, NO]
+
+
+def whys(found: Findings) -> dict[str, str]:
+    return {check.name: check.why for check in checks(found)}
+
+
+def test_runs_taken_together_tell_what_is_flaky() -> None:
+    both = together(run(a=P, b=F, c=P, d=P), run(a=F, b=F, c=P))
+    assert both.verdict is RunVerdict.FAILED
+    assert both.unsteady == {"t.js::a", "t.js::d"}  # what is not always there is not steady either
+    assert both.why == "2 do not end alike in 2 runs: t.js::a, t.js::d; 1 fail in all: t.js::b"
+    assert (both.counts.flaky, both.counts.runs, both.counts.passed) == (("t.js::a", "t.js::d"), 2, 1)
+    assert together(both, run(a=P, b=F, c=P, d=P)).unsteady == both.unsteady
+    assert together(run(a=P), run(a=P)).verdict is RunVerdict.PASSED
+    hangs = run(RunVerdict.BROKEN).model_copy(update={"cases": None, "trouble": Trouble.TIMED_OUT})
+    assert together(run(a=P), hangs).trouble is Trouble.TIMED_OUT
+    assert doubtful(run(a=P, b=F), run(a=F, b=F, new=F)) == {"t.js::a"}
+    assert doubtful(together(run(a=P), run(a=F)), run(a=F)) == frozenset()
+
+
+def test_what_is_flaky_on_the_base_counts_for_nothing_and_what_is_flaky_on_the_result_against_it() -> None:
+    shaky = together(run(a=P, b=P), run(a=F, b=P))
+    excused = Findings(TaskType.FEATURE, ("a.py",), shaky, run(a=F, b=P, new=P), run(a=P, b=P, new=F))
+    assert set(outcomes(excused).values()) == {YES}
+    assert "these 1 are flaky on the base, so nothing follows from them: t.js::a" in whys(excused)["tests pass"]
+    blamed = Findings(TaskType.FEATURE, ("a.py",), run(a=P, b=P), together(run(a=P, b=F), run(a=F, b=F)))
+    assert "1 are flaky, they did not end alike in 2 runs: t.js::a" in whys(blamed)["tests pass"]
+    assert "1 fail in all runs: t.js::b" in whys(blamed)["tests pass"]
+    assert outcomes(Findings(TaskType.FEATURE, ("a.py",), shaky, run(b=P)))["what was green is green"] is NO
+    assert bugfix(shaky, run(a=P, b=P), run(a=F, b=P))["a test reproduces the bug"] is NO  # it was chance
+
+
+def test_runs_that_came_to_nothing_say_what_to_do() -> None:
+    none = run(RunVerdict.NO_TESTS).model_copy(update={"why": "no tests were found by `make test`"})
+    told = whys(Findings(TaskType.FEATURE, ("a.py",), none, none))["tests pass"]
+    assert told.startswith("no tests were found by `make test`: add tests that it finds, or say how they are run in")
+    late = run(RunVerdict.BROKEN).model_copy(update={"why": "they did not end in time", "trouble": Trouble.TIMED_OUT})
+    told = whys(Findings(TaskType.FEATURE, ("a.py",), run(a=P).model_copy(update={"seconds": 9.0}), late))["tests pass"]
+    assert told.startswith("they did not end in time; on the base they end after 9 s: see to it")
+    unset = run(RunVerdict.BROKEN).model_copy(update={"why": "the set-up ended with 1", "trouble": Trouble.SET_UP})
+    assert "on the base it works" in whys(Findings(TaskType.FEATURE, ("a.py",), run(a=P), unset))["tests pass"]
+    red = uncounted(RunVerdict.FAILED)
+    assert "red already" in whys(Findings(TaskType.FEATURE, ("a.py",), red, red))["tests pass"]

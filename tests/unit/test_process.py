@@ -17,7 +17,7 @@ from agentvine.kit.doorbell import pause
 from agentvine.kit.process import Completed, ProcessNotFound, ProcessTimeout, guarded_argv, run, spawn
 
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
-SOON = 10.0
+SOON = 60.0
 
 BOTH = pytest.mark.parametrize("guarded", [False, True], ids=["plain", "guarded"])
 

@@ -23,6 +23,11 @@ def test_a_review_is_read() -> None:
     review = read_review({"summary": "Fine.", "findings": [FINDING]})
     assert isinstance(review, Review)
     assert review.findings[0].line == 3
+    borrowed = read_review(
+        {"summary": "Fine.", "findings": [{**FINDING, "source": "ruff:F401", "also": ["mypy:misc"]}]}
+    )
+    assert isinstance(borrowed, Review)
+    assert (borrowed.findings[0].source, borrowed.findings[0].also) == ("claude", ())
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ def test_what_is_no_review_is_said(answer: JsonValue, said: str) -> None:
 
 def test_the_schema_asks_for_what_is_read() -> None:
     items = cast("dict[str, dict[str, dict[str, dict[str, object]]]]", SCHEMA["properties"])["findings"]["items"]
-    assert set(items["properties"]) == set(Finding.model_fields)
+    assert set(items["properties"]) == set(Finding.model_fields) - {"source", "also"}
 
 
 def evidence(**changes: object) -> Evidence:
@@ -64,7 +69,8 @@ def test_a_report_has_the_gravest_first() -> None:
     report = review_report("Look", "All read.", evidence(findings=findings))
     assert report.index("## critical") < report.index("## high") < report.index("## low")
     assert "1 critical, 1 high, 1 low" in report
-    assert "`a.py:3`" in report
+    assert "`a.py:3` (claude)" in report
+    assert "- tests pass: failed (1 failed)" in report
     assert "Findings: none." in review_report("Look", "", evidence())
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from agentvine.domain.evidence import CommandRecord
 from agentvine.kit.process import Completed, run
 from agentvine.worker.hostile import Refused
 from agentvine.worker.verification import report_files
 from agentvine.worker.verification.cases import Outcome, TestCase, Tests
 from agentvine.worker.verification.compare import Change, compare, reproducing
 from agentvine.worker.verification.found import REPORT, Reads, TestCommand
+from agentvine.worker.verification.living_on import parametrised, renamed, wanted_gone
 from agentvine.worker.verification.report_files import clear_reports, read_reports
+from agentvine.worker.verification.results import read_tests
 from agentvine.worker.verification.runs import RunVerdict, TestRun, run_tests
 from agentvine.worker.verification.verdicts import Ended, verdict_of
 
@@ -223,3 +226,64 @@ async def test_a_checkout_without_end_is_left(tmp_path: Path) -> None:
     assert found.verdict is RunVerdict.BROKEN
     assert "cannot be cleared" in found.why
     assert not (tmp_path / "ran").exists()
+
+
+def test_pytest_that_does_not_start_has_failed_whatever_its_report_says() -> None:
+    found, said = verdict_of(Ended(PYTEST, 4, "", "ImportError while loading conftest", {}))
+    assert (found, said) == (
+        RunVerdict.FAILED,
+        "pytest did not start (usage error): ImportError while loading conftest",
+    )
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        '<testcase name="/workspace/test/a.test.js" classname="test"><failure/></testcase>',
+        '<testcase name="test/a.test.js" classname="test" file="/workspace/test/a.test.js"><failure/></testcase>',
+    ],
+)
+@pytest.mark.parametrize("file", ["", 'file="/workspace/test/a.test.js"'])
+def test_node_s_file_that_does_not_load_holds_the_tests_in_it(failing: str, file: str) -> None:
+    """Its older versions do not say in which file a test is."""
+    on_base, on_result = (
+        read_tests(Reads.JUNIT, [f"<testsuites>{case}</testsuites>".encode()], "", ("/workspace",)) or {}
+        for case in (failing, f'<testcase name="adds" classname="test" {file}/>')
+    )
+    assert len(reproducing(on_base, on_result)) == 1
+    assert reproducing({}, on_result) == ()
+
+
+def test_a_test_lives_on_under_another_name_or_in_another_file() -> None:
+    body = "def test_{}(x):\n    assert one(x) == 1\n"
+    old = {"t/test_a.py": body.format("a") + "class T:\n    def test_m(self):\n        assert two() == 2\n"}
+    new = {"t/test_a.py": body.format("better"), "t/test_b.py": "def test_m(self):\n    assert two() == 2\n"}
+    before = passing("t/test_a.py::test_a[1]", "t/test_a.py::T::test_m", "t/test_a.py::test_p")
+    after = passing("t/test_a.py::test_better[1]", "t/test_b.py::test_m", "t/test_a.py::test_p[x]")
+    gone = before.by_id.keys()
+    assert {*renamed(gone, old, new, (before, after))} == {"t/test_a.py::test_a[1]", "t/test_a.py::T::test_m"}
+    assert {*parametrised(gone, after)} == {"t/test_a.py::test_p"}
+    changed = {"t/test_a.py": body.format("better").replace("== 1", "== 2")}
+    assert {*renamed(gone, old, changed, (before, after))} == set()
+    assert {*renamed(gone, old, {"t/test_a.py": "def ("}, (before, after))} == set()
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("Remove receipt.py and t/test_a.py", True),
+        ("Delete test_a, it is of no use", True),
+        ("Dropping the tests in test_a.py", True),
+        ("Mend t/test_a.py", False),
+        ("Remove test_abc and t/test_a.py.orig-2", False),
+        ("Remove the receipts", False),
+    ],
+)
+def test_a_test_may_go_if_the_task_says_so(asked: str, wanted: bool) -> None:
+    assert wanted_gone("t/test_a.py::test_a[1]", "t/test_a.py", ["t/test_a.py"], asked) is wanted
+
+
+def passing(*names: str) -> TestRun:
+    cases = [TestCase(file=name.partition("::")[0], name=name.partition("::")[2], outcome=P) for name in names]
+    record = CommandRecord(argv=("t",), where="base", exit_code=0, seconds=0, output_sha256="0" * 64)
+    return TestRun(verdict=RunVerdict.PASSED, cases={}, tests=tuple(cases), record=record)

@@ -214,3 +214,46 @@ def test_it_never_raises(path: str, before: str | None, after: str | None) -> No
 )
 def test_it_never_raises_for_what_no_parser_reads(text: str) -> None:
     assert weakenings("tests/test_a.py", BEFORE, text) == ()
+
+
+_MAKE = "test:\n\tsh t.sh\n"
+WRAPPERS = {
+    "make ignores failures": ("Makefile", _MAKE, f".IGNORE:\n{_MAKE}"),
+    "a dash": ("Makefile", _MAKE, "test:\n\t-sh t.sh\n"),
+    "a shell that is none": ("Makefile", _MAKE, f"SHELL := /bin/true\n{_MAKE}"),
+    "another Makefile in front": ("GNUmakefile", None, _MAKE),
+    "or true": ("Makefile", _MAKE, "test:\n\tsh t.sh || true\n"),
+    "a script for tests": ("run_tests.sh", "sh a.sh\n", "sh a.sh\nexit 0\n"),
+}
+TOOLS = {
+    "tidying up": ("Makefile", _MAKE, f"{_MAKE}\nclean:\n\t-rm -f x\n\trm -r y || true\n"),
+    "another target": ("Makefile", _MAKE, f"{_MAKE}\nlint:\n\truff check\n"),
+    "bash": ("Makefile", _MAKE, f"SHELL := /bin/bash\n{_MAKE}"),
+    "a script that tidies up": ("scripts/cleanup.sh", None, "kill 1 || true\nexit 0\n"),
+    "a script that deploys": ("deploy/push.sh", None, "usage\nexit 0\n"),
+    "assertions in a loop": ("test_a.py", None, "def test_a():\n    for n in (1, 2):\n        assert f(n) == n\n"),
+    "an equality of one's own": (
+        "test_a.py",
+        None,
+        "class A:\n    def __eq__(self, other):\n        return self.a == other.a\n\n\n"
+        "def test_a():\n    assert A() == f()\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_what_hides_a_failure_is_found(name: str) -> None:
+    assert weakenings(*WRAPPERS[name])
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_tools_are_left_alone(name: str) -> None:
+    assert weakenings(*TOOLS[name]) == ()
+
+
+def test_what_can_never_fail() -> None:
+    empty = "def test_a():\n    for n in []:\n        assert f(n) == n\n"
+    (found, *_) = weakenings("test_a.py", None, empty)
+    assert "loop over nothing" in str(found)
+    equal = "class A:\n    def __eq__(self, other):\n        return True\n\n\ndef test_a():\n    assert f() == A()\n"
+    assert "always true" in " ".join(map(str, weakenings("test_a.py", None, equal)))

@@ -34,7 +34,7 @@ def test_four_settings_are_enough_and_the_others_have_their_defaults() -> None:
     assert config.queue_names == ("high_priority", "default", "low_priority")
     assert (config.specializations, config.tools) == ((), ())
     assert (config.workspace_dir, config.cleanup_workspace) == (Path("/tmp/agentvine"), True)
-    assert (config.grace_seconds, config.max_repairs) == (300, 2)
+    assert (config.grace_seconds, config.max_repairs) == (300, 3)
 
 
 @pytest.mark.parametrize("type", TaskType)

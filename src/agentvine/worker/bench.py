@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from agentvine.domain.worker_types import TaskType
 from agentvine.worker.agent.prompts import RepositoryFacts
 from agentvine.worker.box import OpenBox, attempt
 from agentvine.worker.checkpoint import taken_up
@@ -30,6 +31,8 @@ class Bench:
     base: str
     commands: Commands
     facts: RepositoryFacts
+    since: str | None = None
+    """Of a review: the commit from which on the branch is reviewed."""
 
 
 async def prepare(job: Job, start: Start, base: str) -> Bench:
@@ -48,6 +51,9 @@ async def prepare(job: Job, start: Start, base: str) -> Bench:
         await taken_up(job.shop.git, job.publisher.repository, workspace)
     never_commit_leftovers(workspace.path)
     paths = [file.path for file in await job.mirror.list_tree(base)]
+    since = None
+    if job.task.type is TaskType.REVIEW:
+        since = await job.mirror.fork_of(job.claimed.order.branch, base)
     guide = await job.mirror.read_file(base, GUIDE, _LARGEST_GUIDE)
     facts = RepositoryFacts(
         branch=job.claimed.order.branch,
@@ -56,8 +62,9 @@ async def prepare(job: Job, start: Start, base: str) -> Bench:
         setup=" ".join(commands.setup.argv) if commands.setup else None,
         test=commands.test.shown() if commands.test else None,
         guide=guide.decode("utf-8", "replace") if guide else None,
+        since=since,
     )
-    return Bench(workspace, base, commands, facts)
+    return Bench(workspace, base, commands, facts, since)
 
 
 @asynccontextmanager

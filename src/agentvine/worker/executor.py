@@ -1,7 +1,7 @@
 """One work order, from the claim to the delivery: prepare, work, verify, deliver."""
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -25,6 +25,7 @@ from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Conclusion, Failed, Parked, Progress
 from agentvine.worker.confinement import WITHOUT, sandbox_here
 from agentvine.worker.delivery import Deliverer, Verified
+from agentvine.worker.examination import examine
 from agentvine.worker.forge.base import ForgeProblem
 from agentvine.worker.forge.choice import Forges
 from agentvine.worker.forge.sites import read_forges
@@ -44,6 +45,7 @@ from agentvine.worker.spares import Spares
 from agentvine.worker.storing import EGRESS, Shelf
 from agentvine.worker.toolchain import Toolchain
 from agentvine.worker.verification.base_results import BaseResults
+from agentvine.worker.verification.environments import Environments
 from agentvine.worker.verification.telling import evidence_in_words
 from agentvine.worker.verification.verify import Verifier
 from agentvine.worker.work import Work
@@ -54,8 +56,10 @@ _log = logger("executor")
 class TaskExecutor:
     """The `Executor` of a worker: Claude works, the worker proves, the publisher delivers."""
 
-    def __init__(self, shop: Workshop) -> None:
+    def __init__(self, shop: Workshop, examine: Callable[[], Awaitable[str | None]] | None = None) -> None:
+        """`examine` says what of the surroundings is broken, if anything is; without it nobody looks."""
         self._shop = shop
+        self._examine = examine
         self._swept = False
 
     async def execute(self, claimed: Claimed, progress: Progress) -> Conclusion:
@@ -70,6 +74,10 @@ class TaskExecutor:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             return _failed(FailureReason.DISK_FULL, f"{self._shop.root}: {error.strerror}; free some space there")
+
+    async def examine(self) -> str | None:
+        """As in `Examining`."""
+        return await self._examine() if self._examine is not None else None
 
     async def _concluded(self, job: Job) -> Conclusion:
         try:
@@ -113,6 +121,9 @@ class TaskExecutor:
             if job.task.type is not TaskType.REVIEW:
                 ahead = job.shop.verifier.know_base(job.subject(base, base))
                 await stack.enter_async_context(beside("testing the base", ahead))
+            else:
+                ahead = job.shop.verifier.know_change(job.subject(base, base, since=bench.since))
+                await stack.enter_async_context(beside("analysing the change", ahead))
             shelf = job.shelf
             told = recording(shelf.plane, shelf.execution_id, shelf.token, secrets)
             transcript = await stack.enter_async_context(told)
@@ -173,6 +184,7 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
         clock,
         surroundings=f"{toolchain.path} {config.sandbox}",
         longest=config.test_timeout,
+        environments=Environments(root / "environments"),
     )
     shop = Workshop(
         root=root,
@@ -197,7 +209,7 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
         checkpoint_seconds=config.checkpoint_seconds,
         keep_places=not config.cleanup_workspace,
     )
-    return TaskExecutor(shop)
+    return TaskExecutor(shop, partial(examine, root, config.model_access, config, toolchain))
 
 
 async def _boxes(config: WorkerConfig, toolchain: Toolchain) -> Boxes:

@@ -62,7 +62,7 @@ class Workshop:
     """How often what the agent has changed is stored while it works; 0: never."""
     tell_seconds: float = 15.0
     """How often the server is told what was spent."""
-    max_repairs: int = 2
+    max_repairs: int = 3
     keep_places: bool = False
 
 
@@ -106,7 +106,16 @@ class Job:
         """Dollars that may still be spent."""
         return self.claimed.budget_left_usd - self.progress.usage.cost_usd
 
-    def subject(self, base: str, head: str, *, repairs: int = 0, answer: JsonValue = None) -> Subject:
+    def subject(
+        self,
+        base: str,
+        head: str,
+        *,
+        repairs: int = 0,
+        answer: JsonValue = None,
+        said: str = "",
+        since: str | None = None,
+    ) -> Subject:
         """The commits from `base` to `head`, to be verified."""
         return Subject(
             execution_id=self.execution_id,
@@ -122,6 +131,8 @@ class Job:
             usage=self.progress.usage,
             repairs=repairs,
             answer=answer,
+            said=said,
+            since=since,
             tools=self.tools,
             sensitive=self.shop.sensitive,
             refused_calls=self.refusals.calls,

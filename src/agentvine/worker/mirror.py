@@ -16,7 +16,7 @@ from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.doorbell import pause
 from agentvine.worker import git as commands
 from agentvine.worker.bare_repository import BareRepository
-from agentvine.worker.git import NETWORK_SECONDS, Git
+from agentvine.worker.git import NETWORK_SECONDS, PROBE_SECONDS, Git, GitCommand
 from agentvine.worker.git_errors import GitFailed, GitTrouble, RepositoryProblem
 from agentvine.worker.host_lock import exclusive
 
@@ -93,6 +93,22 @@ class Mirror(BareRepository):
             raise RepositoryEmpty(self.url)
         raise BranchNotFound(branch, self.url, similar_names(branch, names))
 
+    async def fork_of(self, branch: str, commit: str) -> str | None:
+        """Where `commit` of `branch` parted from the remote's default branch, as last fetched.
+
+        None for the default branch itself, and where there is none or nothing in common. Raises GitFailed.
+        """
+        told = await self.git.text(_default_branch(self.url))
+        start = "ref: refs/heads/"
+        names = [line.removeprefix(start).split("\t")[0] for line in told.splitlines() if line.startswith(start)]
+        if not names or names[0] == branch:
+            return None
+        onto = await self.commit_at(f"refs/remotes/origin/{names[0]}")
+        if onto is None:
+            return None
+        fork = await self.git.text(_fork_point(self.path, onto, commit))
+        return fork if fork not in {"", commit} else None
+
     async def _fetch(self, asked: float) -> _Fetch:
         started = asked
         try:
@@ -138,6 +154,18 @@ def similar_names(name: str, names: list[str], most: int = 5) -> list[str]:
     """At most `most` of `names`, those most like `name` first; where none is, the shortest few."""
     close = difflib.get_close_matches(name, names, n=most, cutoff=0.4)
     return close or sorted(names, key=lambda other: (len(other), other))[:most]
+
+
+def _default_branch(url: str) -> GitCommand:
+    """To which branch the remote's HEAD points: `ref: NAME TAB HEAD`; nothing if it says none."""
+    args = ("ls-remote", "--quiet", "--symref", "--", url, "HEAD")
+    return GitCommand(f"look at {url}", args, url=url, timeout=PROBE_SECONDS)
+
+
+def _fork_point(repository: Path, one: str, other: str) -> GitCommand:
+    """The last commit that two have in common; nothing, with exit code 1, if there is none."""
+    args = ("merge-base", "--end-of-options", one, other)
+    return GitCommand("compare two commits", args, repository=repository, ok=frozenset({0, 1}))
 
 
 def _remove_locks(repository: Path) -> None:

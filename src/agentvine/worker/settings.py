@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from agentvine.domain.base import Line
 from agentvine.domain.ids import WorkerId
+from agentvine.domain.model_limit import account_of
 from agentvine.domain.task import QUEUES, QueueName, Specialization
 from agentvine.domain.worker_types import PROFILES, WorkerProfile, WorkerType
 from agentvine.kit.configuration import CommaSeparated, Settings
@@ -178,7 +179,7 @@ class WorkerConfig(SandboxSettings, PolicySettings):
         Field(default=None, examples=["/opt/node/bin:/usr/local/bin:/usr/bin:/bin"])
     )
     """The PATH of Claude's and the repositories' commands. Default: the worker's Python, then the system."""
-    max_repairs: Annotated[int, Field(ge=0, le=20)] = Field(default=2, examples=["2"])
+    max_repairs: Annotated[int, Field(ge=0, le=20)] = Field(default=3, examples=["3"])
     """How often Claude is told what is wrong with its result before the task fails."""
     test_timeout: _Seconds = Field(default=900.0, examples=["900"])
     """The most seconds that one run of a repository's tests may take."""
@@ -228,4 +229,5 @@ class WorkerConfig(SandboxSettings, PolicySettings):
             queue_names=self.queue_names,
             specializations=self.specializations,
             tools=self.tools or self.profile.tools,
+            model_account=account_of(self.model_access.base_url, self.model_access.api_key),
         )

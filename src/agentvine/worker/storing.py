@@ -20,6 +20,7 @@ BUNDLE = "bundle"
 DIFF = "diff"
 NOTE = "result.json"
 REPORT = "review.md"
+SARIF = "review.sarif"
 EGRESS = "egress.jsonl"
 """Every attempt of an execution to reach something outside of its sandbox."""
 _TRIES = 40
@@ -48,6 +49,7 @@ class Result:
     bundle: bytes | None = None
     diff: str = ""
     report: str = ""
+    sarif: str = ""
 
     def with_evidence(self, evidence: Evidence) -> "Result":
         """The same result, with other evidence."""
@@ -67,6 +69,8 @@ class Shelf:
         await self._put(NOTE, result.note.model_dump_json().encode())
         if result.report:
             await self._put(REPORT, result.report.encode("utf-8", "replace"))
+        if result.sarif:
+            await self._put(SARIF, result.sarif.encode("utf-8", "replace"))
         if result.diff:
             await self._put(DIFF, result.diff.encode("utf-8", "replace"))
         if result.bundle is not None:
@@ -95,9 +99,9 @@ async def stored(plane: ControlPlane, execution_id: str) -> Result | None:
         evidence = await insist(lambda: plane.evidence(execution_id))
     except (NotFound, ValueError):
         return None
-    parts = {name: await artifact(plane, execution_id, name) for name in (BUNDLE, DIFF, REPORT)}
-    diff, report = ((parts[name] or b"").decode("utf-8", "replace") for name in (DIFF, REPORT))
-    return Result(note, evidence, parts[BUNDLE], diff, report)
+    parts = {name: await artifact(plane, execution_id, name) for name in (BUNDLE, DIFF, REPORT, SARIF)}
+    diff, report, sarif = ((parts[name] or b"").decode("utf-8", "replace") for name in (DIFF, REPORT, SARIF))
+    return Result(note, evidence, parts[BUNDLE], diff, report, sarif)
 
 
 async def artifact(plane: ControlPlane, execution_id: str, name: str) -> bytes | None:

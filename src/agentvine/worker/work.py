@@ -10,6 +10,7 @@ from agentvine.domain.evidence import Check, CheckOutcome, Evidence
 from agentvine.domain.execution import Phase, Usage
 from agentvine.domain.repository import Sha
 from agentvine.domain.retry import GOES_ON, Failure, FailureReason
+from agentvine.domain.sarif import sarif_text
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit import failpoints
 from agentvine.kit.doorbell import pause
@@ -252,7 +253,9 @@ class Work:
             except ResultRefused as error:
                 return _Judged(self._refusal(str(error), repairs), base, refused=True)
         await failpoints.reached("result.after_bundle")
-        subject = job.subject(base, head, repairs=repairs, answer=result.structured)
+        said = result.final_text
+        answer, since = result.structured, self._bench.since
+        subject = job.subject(base, head, repairs=repairs, answer=answer, said=said, since=since)
         evidence = await job.shop.verifier.verify(subject)
         await failpoints.reached("result.after_verification")
         return _Judged(evidence, head, bundle)
@@ -296,12 +299,13 @@ class Work:
         diff = ""
         if judged.bundle is not None:
             diff = (await job.publisher.repository.diff(base, judged.head, _DIFF_LIMIT)).text
-        report = ""
+        report = sarif = ""
         if job.task.type is TaskType.REVIEW:
             report = review_report(job.task.title, summary, judged.evidence)
+            sarif = sarif_text(judged.evidence)
         note = Note(base_sha=base, signed_for=job.execution_id, summary=summary)
         await self._transcript.flush()
-        await job.shelf.store(Result(note, judged.evidence, judged.bundle, diff, report))
+        await job.shelf.store(Result(note, judged.evidence, judged.bundle, diff, report, sarif))
         return Verified(base, judged.head, judged.evidence, summary)
 
 

@@ -48,7 +48,8 @@ def remarks(findings: Iterable[Finding]) -> tuple[Remark, ...]:
 
 def _remark(finding: Finding) -> str:
     fix = f"Fix: {finding.fix.strip()}" if finding.fix.strip() else ""
-    parts = (f"**{finding.severity}: {_plain(finding.title)}**", finding.why.strip(), fix)
+    found = f"Found by {_plain(', '.join((finding.source, *finding.also)))}." if finding.source != "claude" else ""
+    parts = (f"**{finding.severity}: {_plain(finding.title)}**", finding.why.strip(), fix, found)
     return "\n\n".join(part for part in parts if part)
 
 

@@ -4,7 +4,7 @@
 command = "pip install -e ."          # a line for `sh -c`, or a list of arguments
 timeout_seconds = 900
 files = ["requirements.txt"]          # what the environment depends on, and
-makes = [".venv"]                     # the folders that make it up; both are read and not used yet
+makes = [".venv"]                     # the folders that make it up: it is made once for each state of the files
 
 [test]
 command = ["python3", "-m", "pytest", "-q"]

@@ -12,7 +12,7 @@ from agentvine.worker.verification.found import Commands
 from agentvine.worker.verification.runs import RunVerdict, TestRun
 
 _LARGEST = 128 * 1024 * 1024
-_FORM = 2
+_FORM = 3
 """Of what is kept. Results of another form are of no use."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from agentvine.domain.evidence import Check, CheckOutcome
 from agentvine.domain.worker_types import TaskType
@@ -9,7 +10,7 @@ from agentvine.worker.files import FileKind, kind_of
 from agentvine.worker.verification.compare import Change, compare, reproducing
 from agentvine.worker.verification.reading import Read
 from agentvine.worker.verification.results import CaseOutcome
-from agentvine.worker.verification.runs import RunVerdict, TestRun
+from agentvine.worker.verification.runs import RunVerdict, TestRun, Trouble
 
 _SHOWN = 10
 _SHOWING = frozenset({RunVerdict.PASSED, RunVerdict.FAILED})
@@ -32,6 +33,8 @@ class Findings:
     """The result's tests on the base's code; for a refactoring the base's tests on the result's code."""
     read: Read = field(default_factory=Read)
     """What the changed files say."""
+    living: frozenset[str] = frozenset()
+    """Tests that only the base has and that nobody misses, see `living_on`."""
 
 
 def checks(found: Findings) -> tuple[Check, ...]:
@@ -89,12 +92,34 @@ def _tests_pass(found: Findings, *, needed: bool) -> Check:
     if not needed and after.verdict not in _SHOWING and _same(before, after):
         return Check(name=name, outcome=CheckOutcome.NOT_APPLICABLE, why=f"as on the base: {after.why}")
     if after.verdict is RunVerdict.PASSED:
-        return Check(name=name, outcome=CheckOutcome.PASSED, seconds=after.seconds)
+        return Check(name=name, outcome=CheckOutcome.PASSED, why=_repeated(after), seconds=after.seconds)
     if after.verdict is RunVerdict.UNKNOWN:
         return Check(name=name, outcome=CheckOutcome.UNKNOWN, why=after.why)
-    if after.verdict is not RunVerdict.FAILED or before is None or before.verdict is not RunVerdict.FAILED:
-        return _failed(name, after.why)
-    return _red_already(name, before, after)
+    if after.verdict is RunVerdict.FAILED and before is not None and before.verdict is RunVerdict.FAILED:
+        return _red_already(name, before, after)
+    if after.verdict is RunVerdict.FAILED and after.unsteady:
+        return _failed(name, _flaky(after, before))
+    return _failed(name, _why_not_run(before, after))
+
+
+def _repeated(run: TestRun) -> str:
+    return f"in each of {run.times} runs" if run.times > 1 else ""
+
+
+def _why_not_run(before: TestRun | None, after: TestRun) -> str:
+    """Why they did not pass, and what would mend it where that is not plain."""
+    if after.verdict is RunVerdict.NO_TESTS:
+        return f"{after.why}: add tests that it finds, or {_MEND}"
+    if after.trouble is Trouble.TIMED_OUT:
+        ended = f"; on the base they end after {before.seconds / before.times:.0f} s" if _known(before) else ""
+        return f"{after.why}{ended}: see to it that no test waits for what never comes"
+    if after.trouble is Trouble.SET_UP and before is not None and before.trouble is None:
+        return f"{after.why}\non the base it works: mend what your change does to it"
+    return after.why
+
+
+def _known(run: TestRun | None) -> TypeGuard[TestRun]:
+    return run is not None and run.verdict in _SHOWING
 
 
 def _same(before: TestRun | None, after: TestRun) -> bool:
@@ -102,18 +127,35 @@ def _same(before: TestRun | None, after: TestRun) -> bool:
 
 
 def _red_already(name: str, before: TestRun, after: TestRun) -> Check:
-    """The base's tests fail, too: only failures that are new count."""
+    """The base's tests fail, too: only failures that are new count, and none of tests that are flaky there."""
     if before.cases is None or after.cases is None:
-        why = "they fail on the base already, and the runner does not name them: mend them first"
-        return Check(name=name, outcome=CheckOutcome.UNKNOWN, why=why)
+        why = "the repository is red already: they fail on the base, too, and the runner does not name them; mend them "
+        return Check(name=name, outcome=CheckOutcome.UNKNOWN, why=f"{why}first, or {_MEND}")
     new = after.named(CaseOutcome.FAILED) - before.named(CaseOutcome.FAILED)
+    if new & after.unsteady:
+        return _failed(name, _flaky(after, before))
     if new:
         return _failed(name, f"{len(new)} fail that did not fail on the base: {_some(new)}")
     old = after.named(CaseOutcome.FAILED)
     if not old:
         return _failed(name, after.why)
-    why = f"the base was red already; these {len(old)} fail on it, too: {_some(old)}"
-    return Check(name=name, outcome=CheckOutcome.PASSED, why=why, seconds=after.seconds)
+    flaky, red = old & before.unsteady, old - before.unsteady
+    words = [f"the base was red already; these {len(red)} fail on it, too: {_some(red)}"] if red else []
+    words += (
+        [f"these {len(flaky)} are flaky on the base, so nothing follows from them: {_some(flaky)}"] if flaky else []
+    )
+    return Check(name=name, outcome=CheckOutcome.PASSED, why="; ".join(words), seconds=after.seconds)
+
+
+def _flaky(after: TestRun, before: TestRun | None) -> str:
+    """Which tests pass now and then on the result, and what else fails."""
+    known = before.named(CaseOutcome.FAILED) if before else frozenset()
+    flaky = after.unsteady - known
+    steady = after.named(CaseOutcome.FAILED) - after.unsteady - known
+    more = f"; {len(steady)} fail in all runs: {_some(steady)}" if steady else ""
+    return (
+        f"{len(flaky)} are flaky, they did not end alike in {after.times} runs: {_some(flaky)}; make them steady{more}"
+    )
 
 
 def _nothing_broke(found: Findings) -> Check:
@@ -124,18 +166,23 @@ def _nothing_broke(found: Findings) -> Check:
     if before.cases is None or after is None or after.cases is None:
         why = "the runner does not name tests; only whether all pass is known"
         return Check(name=name, outcome=CheckOutcome.NOT_APPLICABLE, why=why)
-    return _check(name, _broken(before, after))
+    return _check(name, _broken(before, after, found.living))
 
 
-def _broken(before: TestRun, after: TestRun) -> str:
-    """Which tests passed before and do not pass after; empty if there are none."""
+def _broken(before: TestRun, after: TestRun, living: Collection[str] = ()) -> str:
+    """Which tests passed before and do not pass after; empty if there are none.
+
+    A test that is flaky on the base may fail, but it may not go.
+    """
     found = compare([before.outcomes], [after.outcomes])
     words = {
         Change.NEWLY_FAILING: "fail now",
         Change.NEWLY_SKIPPED: "are skipped now",
         Change.REMOVED: "are gone",
     }
-    lost = {change: [name for name in found.lost if found.tests[name].change is change] for change in words}
+    at_risk = {*found.lost, *(before.unsteady & {*found.named(Change.NEWLY_SKIPPED, Change.REMOVED)})}
+    at_risk.difference_update(living)
+    lost = {change: [name for name in at_risk if found.tests[name].change is change] for change in words}
     return "; ".join(f"{len(names)} {words[change]}: {_some(names)}" for change, names in lost.items() if names)
 
 
@@ -166,10 +213,14 @@ def _reproduced(found: Findings) -> Check:
     if after.cases is None or crossed.cases is None:
         shown = after.verdict is RunVerdict.PASSED and crossed.verdict is RunVerdict.FAILED
         return _check(name, "" if shown else "the tests pass on the base, too: add one that fails there")
-    shown_by = reproducing(crossed.by_id, after.by_id)
+    shown_by = [name for name in reproducing(crossed.by_id, after.by_id) if name not in _flaky_before(found)]
     if not shown_by:
         return _failed(name, "no test fails on the base's code and passes on yours: add one that shows the bug")
     return Check(name=name, outcome=CheckOutcome.PASSED, why=f"shown by {_some(shown_by)}")
+
+
+def _flaky_before(found: Findings) -> frozenset[str]:
+    return found.before.unsteady if found.before else frozenset()
 
 
 def _needed(found: Findings) -> Check:
@@ -182,7 +233,7 @@ def _needed(found: Findings) -> Check:
         return _check(name, "" if shown else "the tests pass without your change, too: add one that shows what it does")
     known = found.before.cases if found.before and found.before.cases else {}
     new = after.named(CaseOutcome.PASSED) - known.keys()
-    idle = new - set(reproducing(crossed.by_id, after.by_id))
+    idle = new - {*reproducing(crossed.by_id, after.by_id)}
     if new and len(idle) == len(new):
         return _failed(name, f"they pass without it: {_some(idle)}; add one that shows what your change does")
     why = f"these pass without it, too: {_some(idle)}" if idle else ""

@@ -164,15 +164,19 @@ def _left(tree: Tree, runner: str, directory: str) -> Iterator[str]:
 
 def _as_said(found: Commands, said: AgentvineToml) -> Commands:
     """`found`, with what the repository says in the place of what was found."""
-    setup, online = found.setup, bool(said.sandbox.hosts)
+    setup, test, online = found.setup, found.test, bool(said.sandbox.hosts)
     if said.setup is not None:
         one = said.setup
         setup = SetupCommand(
             one.command, one.timeout_seconds, NAME, one.directory, network=online, files=one.files, makes=one.makes
         )
+    if said.test is not None:
+        test = _test_as_said(said.test, online=online)
+    elif test is not None:
+        test = replace(test, network=test.network or online)
     return Commands(
         setup,
-        _test_as_said(said.test, online=online) if said.test else found.test,
+        test,
         said.sandbox.hosts,
         lint=(_look_as_said("lint", said.lint, online=online),) if said.lint else found.lint,
         types=(_look_as_said("types", said.types, online=online),) if said.types else found.types,

@@ -7,6 +7,7 @@ could be said of it: from such a test nothing follows.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 
 from agentvine.worker.verification.cases import Outcome, TestCase
 
@@ -78,9 +79,11 @@ def unsteady(runs: Sequence[Run]) -> tuple[str, ...]:
 def reproducing(crossed: Mapping[str, TestCase], after: Mapping[str, TestCase]) -> tuple[str, ...]:
     """The tests that pass in `after` and cannot pass in `crossed` (the same tests on the base's code), sorted.
 
-    They fail there, or what holds them does not even load. A test that is merely absent shows nothing.
+    They fail there, or what holds them does not even load. A test that is merely absent shows nothing. Where a runner
+    does not say in which file a test is, it may be in any that does not load there and does in `after`.
     """
     broken = [case for case in crossed.values() if case.container and case.outcome.bad]
+    mended = any(case.id not in after for case in broken)
     files = {case.file for case in broken if case.file}
     loose = [case for case in broken if not case.file]
 
@@ -88,7 +91,10 @@ def reproducing(crossed: Mapping[str, TestCase], after: Mapping[str, TestCase]) 
         there = crossed.get(name)
         if there is not None:
             return there.outcome.bad and not there.unsteady
-        return case.file in files or any(one.holds(case) for one in loose)
+        if not case.file and not case.group and mended:
+            return True
+        places = {case.file, *map(str, PurePosixPath(case.file).parents)}  # a conftest.py breaks its whole folder
+        return not files.isdisjoint(places) or any(one.holds(case) for one in loose)
 
     passing = (
         name

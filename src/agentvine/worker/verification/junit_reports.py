@@ -121,7 +121,7 @@ def _told(case: _Open) -> Told:
     given, name, file = (attributes.get(key, "") for key in ("classname", "name", "file"))
     group = case.suite if given in _NO_GROUP else given
     collected = "collection failure" in case.message and given == ""  # pytest's: the file could not be loaded
-    container = collected or (case.failed is not None and given in _NO_GROUP and name.startswith("/"))  # node's
+    container = collected or (case.failed is not None and given in _NO_GROUP and _is_file(name, file))
     message = "\n".join(part for part in (case.message, "".join(case.text).strip()) if part)
     return Told(
         name=name,
@@ -133,6 +133,11 @@ def _told(case: _Open) -> Told:
         container=container,
         unsteady=case.flaky,
     )
+
+
+def _is_file(name: str, file: str) -> bool:
+    """Whether that is what node calls a file that it could not load: by its path, since version 22 from the root."""
+    return name.startswith("/") or ("/" in name and file.endswith(f"/{name}")) or (bool(name) and name == file)
 
 
 def _outcome(case: _Open) -> Outcome:

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from agentvine.worker.files import FileKind, kind_of
 from agentvine.worker.verification.found import (
@@ -133,15 +134,37 @@ def _coverage(tree: Tree, test: TestCommand | None, interpreter: str) -> ToolCom
     source = source or tree.find("setup.cfg", r"^\[coverage:[^\]\n]*\]") or tree.find("tox.ini", r"^\[coverage:")
     for name in REQUIREMENTS:
         source = source or tree.find(name, r"^(?:pytest-cov|coverage)\b")
-    if source is None or test is None or test.runner not in {"pytest", "unittest"}:
+    return measuring(test, source, interpreter) if source is not None else None
+
+
+def measuring(test: TestCommand | None, source: str = "", interpreter: str = "") -> ToolCommand | None:
+    """The measurement of these tests by coverage.py; None if it does not know how.
+
+    `source` says why; empty: nobody asked for it, so it measures all that lies in the repository, loaded or not.
+    """
+    if test is None or test.runner not in {"pytest", "unittest"}:
         return None
-    runs = shlex.join(_PYTEST if test.runner == "pytest" else test.argv[1:])
+    own, *rest = (argument for argument in test.argv if argument not in PYTEST_REPORT)
+    if PurePosixPath(own).name in {"pytest", "py.test"}:
+        own, rest = str(PurePosixPath(own).with_name("python3")), ["-m", "pytest", *rest]
+    if rest[:1] != ["-m"]:
+        return None
+    python, runs = shlex.quote(interpreter or own), shlex.join(rest)
+    of = "" if source else " --source=."
     line = (
-        f"{interpreter} -m coverage run {runs}; ended=$?; "
-        f"{interpreter} -m coverage combine -q >/dev/null 2>&1; "
-        f"{interpreter} -m coverage json -q -i -o {REPORT} && exit $ended"
+        f"{python} -m coverage run{of} {runs}; ended=$?; "
+        f"{python} -m coverage combine -q >/dev/null 2>&1; "
+        f"{python} -m coverage json -q -i -o {REPORT} && exit $ended"
     )
-    return ToolCommand("coverage", ("sh", "-c", line), Writes.COVERAGE_JSON, source, timeout_seconds=1800.0)
+    return ToolCommand(
+        "coverage",
+        ("sh", "-c", line),
+        Writes.COVERAGE_JSON,
+        source or test.source,
+        timeout_seconds=1800.0,
+        directory=test.directory,
+        network=test.network,
+    )
 
 
 def _configured(tree: Tree, tool: str, *files: str) -> str | None:

@@ -2,7 +2,7 @@
 tree is touched, so no link can lead a write astray."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from agentvine.worker import git as commands
 from agentvine.worker.bare_repository import BareRepository
@@ -14,13 +14,29 @@ _NOBODY = b"AgentVine <agentvine@localhost> 0 +0000"
 async def with_files_of(repository: BareRepository, onto: str, source: str, paths: Collection[str]) -> str:
     """A commit like `onto`, but with the files at `paths` as `source` has them; those that it lacks are removed."""
     listed = {file.path: file for file in await repository.list_tree(source)}
-    index = repository.path / f"index-{secrets.token_hex(8)}"
-    environment = {"GIT_INDEX_FILE": str(index)}
     zero = "0" * len(onto)
     lines = [
         f"{listed[path].mode} {listed[path].sha}\t{path}" if path in listed else f"0 {zero}\t{path}"
         for path in sorted(paths)
     ]
+    return await _with_entries(repository, onto, lines)
+
+
+async def with_texts(repository: BareRepository, onto: str, texts: Mapping[str, str]) -> str:
+    """A commit like `onto`, but with other texts in files that it has. Raises GitFailed; KeyError for others."""
+    listed = {file.path: file for file in await repository.list_tree(onto)}
+    lines = []
+    for path, text in sorted(texts.items()):
+        args = ("hash-object", "-w", "--stdin")
+        stored = GitCommand("write a file", args, repository=repository.path, stdin=text.encode())
+        lines.append(f"{listed[path].mode} {await repository.git.text(stored)}\t{path}")
+    return await _with_entries(repository, onto, lines)
+
+
+async def _with_entries(repository: BareRepository, onto: str, lines: Collection[str]) -> str:
+    """A commit like `onto`, but with these entries of the index."""
+    index = repository.path / f"index-{secrets.token_hex(8)}"
+    environment = {"GIT_INDEX_FILE": str(index)}
     stdin = "".join(f"{line}\0" for line in lines).encode("utf-8", "surrogateescape")
     try:
         for args, given in (

@@ -15,6 +15,8 @@ from agentvine.worker.verification.weakening import is_looked_at, weakenings
 
 _LARGEST = 1024 * 1024
 _MOST_FILES = 1000
+_MOST_BESIDE = 200
+"""Documents that were not changed and are looked at all the same."""
 _SHOWN = 20
 
 
@@ -66,8 +68,21 @@ async def read_change(
         files.append(_File(path, before, after))
     if kind is not TaskType.DOCS:
         return await asyncio.to_thread(_of_code, files, kind, asked, unread)
-    paths = [file.path for file in await commits.list_tree(head)]
-    return await asyncio.to_thread(_of_documents, files, paths, unread)
+    paths = [[file.path for file in await commits.list_tree(commit)] for commit in (base, head)]
+    beside = await _beside(commits, head, [path for path in paths[1] if is_document(path) and path not in changed])
+    return await asyncio.to_thread(_of_documents, files, beside, paths, unread)
+
+
+async def _beside(commits: BareRepository, head: str, paths: list[str]) -> dict[str, str]:
+    """The documents that were not changed, as far as they can be read; what they link to may have gone."""
+    found = {}
+    for path in paths[:_MOST_BESIDE]:
+        content = await commits.read_file(head, path, _LARGEST + 1)
+        if content is not None and len(content) <= _LARGEST:
+            text = content.decode("utf-8", "replace")
+            if is_readable(text):
+                found[path] = text
+    return found
 
 
 def _matters(path: str, kind: TaskType, *, judged_by_base: bool) -> bool:
@@ -89,16 +104,22 @@ def _gone(files: Iterable[_File], asked: str) -> Iterator[str]:
         if file.before is not None and is_public(file.path):
             for sentence in taken_away(file.path, file.before, file.after):
                 name = sentence.removeprefix(f"{file.path}: ").partition(" ")[0].rpartition(".")[2]
+                if file.after is None:  # the sentence is about the module itself
+                    name = file.path.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2]
                 if name not in asked:
                     yield sentence
 
 
-def _of_documents(files: list[_File], paths: list[str], unread: list[str]) -> Read:
-    tree = Tree(paths, {file.path: file.after for file in files if file.after is not None})
+def _of_documents(files: list[_File], beside: dict[str, str], paths: list[list[str]], unread: list[str]) -> Read:
+    old = Tree(paths[0], {**beside, **{file.path: file.before for file in files if file.before is not None}})
+    new = Tree(paths[1], {**beside, **{file.path: file.after for file in files if file.after is not None}})
     found: list[tuple[str, Problem]] = []
     for file in files:
         if file.after is not None:
-            found += [(file.path, one) for one in problems(file.path, file.before, file.after, tree)]
+            found += [(file.path, one) for one in problems(file.path, file.before, file.after, new)]
+    for path, text in beside.items():
+        known = {(one.kind, one.what) for one in problems(path, None, text, old)}
+        found += [(path, one) for one in problems(path, None, text, new) if (one.kind, one.what) not in known]
     sentences = {
         kind: [f"{path}:{one.line}: {one.what}" for path, one in found if one.kind == kind] for kind in ("link", "code")
     }

@@ -12,6 +12,7 @@ from agentvine.worker.verification.text_reports import read_libtest, read_tap, r
 
 __all__ = [
     "LARGEST_REPORT",
+    "MOST_NAMED",
     "CaseOutcome",
     "Cases",
     "UnreadableReport",
@@ -23,6 +24,8 @@ __all__ = [
 
 LARGEST_REPORT = 64 * 1024 * 1024
 """Bytes of a run's reports that are read at most."""
+MOST_NAMED = 200
+"""Tests that a summary names at most, of each sort."""
 
 
 class CaseOutcome(StrEnum):
@@ -98,5 +101,5 @@ def summary(cases: Mapping[str, CaseOutcome]) -> TestSummary:
         passed=outcomes.count(CaseOutcome.PASSED),
         failed=len(failing),
         skipped=outcomes.count(CaseOutcome.SKIPPED),
-        failing=tuple(failing[:200]),
+        failing=tuple(failing[:MOST_NAMED]),
     )

@@ -1,4 +1,4 @@
-"""The structured result of a review: what is asked for, and whether what came names places that exist."""
+"""The structured result of a review: what is asked for, and what came."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,8 @@ from pydantic import Field, JsonValue, ValidationError
 
 from agentvine.domain.base import Strict, Text
 from agentvine.domain.evidence import Finding
-from agentvine.worker.bare_repository import BareRepository
 
 _MOST_FINDINGS = 200
-_LARGEST_FILE = 20 * 1024 * 1024
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 SCHEMA: Mapping[str, JsonValue] = {
@@ -26,7 +24,7 @@ SCHEMA: Mapping[str, JsonValue] = {
                 "required": ["file", "line", "severity", "title", "why", "fix"],
                 "properties": {
                     "file": {"type": "string", "description": "Path from the root of the checkout."},
-                    "line": {"type": "integer", "minimum": 1},
+                    "line": {"type": "integer", "minimum": 1, "description": "In the file as it is in the checkout."},
                     "severity": {"type": "string", "enum": list(SEVERITIES)},
                     "title": {"type": "string", "description": "One line."},
                     "why": {"type": "string", "description": "What goes wrong, and when."},
@@ -49,23 +47,9 @@ def read_review(answer: JsonValue) -> Review | str:
     if answer is None:
         return "there is no structured output: hand the findings over as the structured output that was asked for"
     try:
-        return Review.model_validate(answer)
+        review = Review.model_validate(answer)
     except ValidationError as error:
         places = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)[:10])
         return "the structured output cannot be used: " + "; ".join(places)
-
-
-async def misplaced(review: Review, repository: BareRepository, commit: str) -> list[str]:
-    """Findings whose place does not exist in `commit`, each with what is wrong."""
-    lines: dict[str, int | None] = {}
-    wrong = []
-    for finding in review.findings:
-        if finding.file not in lines:
-            content = await repository.read_file(commit, finding.file, _LARGEST_FILE)
-            lines[finding.file] = None if content is None else content.count(b"\n") + (not content.endswith(b"\n"))
-        there = lines[finding.file]
-        if there is None:
-            wrong.append(f"{finding.file}:{finding.line}: there is no such file")
-        elif finding.line > max(there, 1):
-            wrong.append(f"{finding.file}:{finding.line}: the file has {there} lines")
-    return wrong
+    mine = tuple(finding.model_copy(update={"source": "claude", "also": ()}) for finding in review.findings)
+    return review.model_copy(update={"findings": mine})

@@ -23,16 +23,17 @@ from agentvine.worker.verification.found import REPORT, Reads, SetupCommand, Tes
 from agentvine.worker.verification.report_files import clear_reports, is_pattern, read_reports
 from agentvine.worker.verification.results import (
     LARGEST_REPORT,
+    MOST_NAMED,
     CaseOutcome,
     UnreadableReport,
     coarse,
     read_tests,
     summary,
 )
-from agentvine.worker.verification.verdicts import Ended, RunVerdict, verdict_of
+from agentvine.worker.verification.verdicts import Ended, RunVerdict, Trouble, did_not_start, trouble_of, verdict_of
 from agentvine.worker.workspace import BoxRunner
 
-__all__ = ["RunVerdict", "TestRun", "run_setup", "run_tests"]
+__all__ = ["RunVerdict", "TestRun", "Trouble", "record_of", "run_setup", "run_tests", "within"]
 
 _LONGEST_TAIL = 8_000
 _PRINTED = {Reads.GO_JSON, Reads.UNITTEST, Reads.LIBTEST, Reads.TAP}
@@ -55,13 +56,23 @@ class TestRun(Model):
     remark: str = ""
     """What a reader should know of how the result was read."""
     seconds: Annotated[float, Field(ge=0)] = 0.0
+    trouble: Trouble | None = None
+    """Why it is broken."""
+    times: Annotated[int, Field(ge=1)] = 1
+    """How many runs were taken together, see `repeated.together`."""
 
     @property
     def counts(self) -> TestSummary:
         """For the evidence."""
-        if self.cases is not None:
-            return summary(self.cases)
-        return TestSummary(counted=False)
+        if self.cases is None:
+            return TestSummary(counted=False, runs=self.times)
+        flaky = tuple(sorted(self.unsteady)[:MOST_NAMED])
+        return summary(self.cases).model_copy(update={"runs": self.times, "flaky": flaky})
+
+    @property
+    def unsteady(self) -> frozenset[str]:
+        """The tests that did not always end alike: flaky ones."""
+        return frozenset(case.id for case in self.tests if case.unsteady)
 
     @property
     def by_id(self) -> dict[str, TestCase]:
@@ -82,7 +93,7 @@ async def run_setup(setup: SetupCommand, checkout: Path, where: str, box: BoxRun
     """Run the set-up command."""
     argv = within(setup.directory, setup.argv)
     done = await attempt(box, argv, cwd=checkout, timeout=setup.timeout_seconds)
-    return _record(done, where)
+    return record_of(done, where)
 
 
 async def run_tests(command: TestCommand, checkout: Path, where: str, box: BoxRunner, longest: float) -> TestRun:
@@ -98,10 +109,13 @@ async def run_tests(command: TestCommand, checkout: Path, where: str, box: BoxRu
             return _not_run(command, where, f"where the reports belong cannot be cleared: {error}")
     argv = within(command.directory, command.argv, report)
     done = await attempt(box, argv, cwd=checkout, timeout=min(command.timeout_seconds, longest))
-    record = _record(done, where).model_copy(update={"argv": _shown(command)})
+    record = record_of(done, where).model_copy(update={"argv": _shown(command)})
     tests, remark = await asyncio.to_thread(_read, command, checkout, report, done)
     said = f"{done.stdout}\n{done.stderr}"
-    verdict, why = verdict_of(Ended(command, done.exit_code, said, _last_line(done), tests, remark))
+    ended = Ended(command, done.exit_code, said, _last_line(done), tests, remark)
+    verdict, why = verdict_of(ended)
+    if did_not_start(ended):
+        tests = None
     return TestRun(
         verdict=verdict,
         why=why,
@@ -110,6 +124,7 @@ async def run_tests(command: TestCommand, checkout: Path, where: str, box: BoxRu
         record=record,
         remark=remark,
         seconds=done.seconds,
+        trouble=trouble_of(done.exit_code, verdict),
     )
 
 
@@ -149,7 +164,7 @@ def _read(command: TestCommand, checkout: Path, report: str, done: Completed) ->
 def _not_run(command: TestCommand, where: str, why: str) -> TestRun:
     nothing = hashlib.sha256(b"").hexdigest()
     record = CommandRecord(argv=_shown(command), where=where, exit_code=1, seconds=0, output_sha256=nothing)
-    return TestRun(verdict=RunVerdict.BROKEN, why=why, record=record, remark=why)
+    return TestRun(verdict=RunVerdict.BROKEN, why=why, record=record, remark=why, trouble=Trouble.NOT_STARTED)
 
 
 def _shown(command: TestCommand) -> tuple[str, ...]:
@@ -163,11 +178,12 @@ def _last_line(done: Completed) -> str:
     return redact(lines[-1][:500]) if lines else "it printed nothing"
 
 
-def _record(done: Completed, where: str) -> CommandRecord:
+def record_of(done: Completed, where: str, argv: Sequence[str] = ()) -> CommandRecord:
+    """A command that was run, for the evidence. `argv`: what to call it by, if not by what was started."""
     output = f"{done.stdout}\n{done.stderr}"
     tail = re.sub("[\x00\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", redact(output.strip()[-_LONGEST_TAIL:]))
     return CommandRecord(
-        argv=done.argv,
+        argv=tuple(argv) or done.argv,
         where=where,
         exit_code=done.exit_code,
         seconds=done.seconds,

@@ -1,6 +1,7 @@
 """Evidence in words, for people: in approval requests, pull requests and reports."""
 
-from agentvine.domain.evidence import ApprovedCall, CheckOutcome, Evidence, Finding, RefusedCall, TestSummary
+from agentvine.domain.evidence import ApprovedCall, CheckOutcome, Evidence, RefusedCall, TestSummary
+from agentvine.domain.review_report import in_markdown
 from agentvine.kit.logs import redact
 
 _SIGN = {
@@ -9,7 +10,6 @@ _SIGN = {
     CheckOutcome.UNKNOWN: "UNKNOWN",
     CheckOutcome.NOT_APPLICABLE: "does not apply",
 }
-_ORDER = ("critical", "high", "medium", "low", "info")
 _MOST_CHARACTERS = 60_000
 _MOST_REFUSED = 20
 
@@ -42,21 +42,7 @@ def evidence_in_words(evidence: Evidence) -> str:
 
 def review_report(title: str, summary: str, evidence: Evidence) -> str:
     """Markdown: a review's findings, the gravest first."""
-    findings = sorted(evidence.findings, key=lambda one: (_ORDER.index(one.severity), one.file, one.line))
-    counts = ", ".join(
-        f"{sum(one.severity == severity for one in findings)} {severity}"
-        for severity in _ORDER
-        if any(one.severity == severity for one in findings)
-    )
-    parts = [f"# Review: {title}", f"Of {evidence.base_sha[:12]}. Findings: {counts or 'none'}."]
-    if summary.strip():
-        parts.append(summary.strip())
-    return redact("\n\n".join([*parts, *map(_finding, findings)])) + "\n"
-
-
-def _finding(one: Finding) -> str:
-    fix = f"\n\nFix: {one.fix.strip()}" if one.fix.strip() else ""
-    return f"## {one.severity}: {one.title}\n\n`{one.file}:{one.line}`\n\n{one.why.strip()}{fix}"
+    return redact(in_markdown(title, summary, evidence))
 
 
 def _refused(call: RefusedCall) -> str:

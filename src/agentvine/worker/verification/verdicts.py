@@ -32,6 +32,21 @@ class RunVerdict(StrEnum):
     """It could not be run, or did not end in time: nothing is known."""
 
 
+class Trouble(StrEnum):
+    """What kept tests from being run to their end."""
+
+    SET_UP = "set_up"
+    NOT_STARTED = "not_started"
+    TIMED_OUT = "timed_out"
+
+
+def trouble_of(exit_code: int, verdict: RunVerdict) -> Trouble | None:
+    """Which trouble a command had that ended so; None if it had none."""
+    if verdict is not RunVerdict.BROKEN:
+        return None
+    return Trouble.TIMED_OUT if exit_code == TIMED_OUT else Trouble.NOT_STARTED
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How the command of a test run ended. `tests` None: they are not known, `remark` says why if there is a reason."""
@@ -47,11 +62,13 @@ class Ended:
 def verdict_of(ended: Ended) -> tuple[RunVerdict, str]:
     """The verdict on a run, with the reason; the reason is empty if the tests passed."""
     code, tests = ended.exit_code, ended.tests
-    if code == TIMED_OUT or (code == NOT_FOUND and not tests):
+    if code == TIMED_OUT:
+        return RunVerdict.BROKEN, f"they did not end in time: {ended.last_line}"
+    if code == NOT_FOUND and not tests:
         return RunVerdict.BROKEN, ended.last_line
     if _nothing_ran(ended):
-        return RunVerdict.NO_TESTS, "no tests were found"
-    if tests is None:
+        return RunVerdict.NO_TESTS, f"no tests were found by `{ended.command.shown()}`"[:500]
+    if tests is None or did_not_start(ended):
         return _by_exit_code(ended)
     bad = sorted(name for name, case in tests.items() if case.outcome.bad)
     if bad and code == 0:
@@ -62,6 +79,11 @@ def verdict_of(ended: Ended) -> tuple[RunVerdict, str]:
         said = f"the report says that none of {len(tests)} failed, but the exit code is {code}"
         return RunVerdict.UNKNOWN, f"{said}: {ended.last_line}"
     return RunVerdict.PASSED, ""
+
+
+def did_not_start(ended: Ended) -> bool:
+    """Whether pytest ended before its first test: it could not load a conftest.py, or did not understand its words."""
+    return ended.command.runner == "pytest" and ended.exit_code in _NOT_STARTED and not ended.tests
 
 
 def _by_exit_code(ended: Ended) -> tuple[RunVerdict, str]:

@@ -19,7 +19,9 @@ from agentvine.worker.verification import weakening_python
 LARGEST = 1024 * 1024
 """Bytes of a file that is looked at."""
 _PLACES = frozenset({"testpaths", "python_files", "python_classes", "python_functions", "norecursedirs", "addopts"})
-_RUNNER_FILES = frozenset({"makefile", "package.json", "tox.ini", "noxfile.py", "justfile", "taskfile.yml"})
+_RUNNER_FILES = frozenset(
+    {"makefile", "gnumakefile", "package.json", "tox.ini", "noxfile.py", "justfile", "taskfile.yml"}
+)
 _SETTINGS = frozenset({"pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml"})
 _CONFIGURATIONS = re.compile(
     r"^(jest|vitest|karma|playwright|cypress)\.config\.\w+$|^\.mocharc(\.\w+)?$|^\.coveragerc$"
@@ -27,6 +29,16 @@ _CONFIGURATIONS = re.compile(
 _HUSHED = re.compile(
     r"\|\|\s*(true|:|exit\s+0)\b|[;&]\s*(true|exit\s+0)\s*[\"']?,?\s*$|^\s*exit\s+0\s*$|\bset\s+\+e\b|--passWithNoTests"
 )
+_HUSHED_MAKE = re.compile(
+    r"^\.IGNORE\b|^\s*(?:export\s+|override\s+)?SHELL\s*[:?]?:?=(?!\s*\S*(?:bash|\bsh|zsh|dash)\b)|^\t@?-\s*\S"
+)
+_TIDYING = re.compile(
+    r"^\s*[@-]*\s*(?:sudo\s+)?(?:rm|rmdir|mkdir|docker|kill|killall|pkill|git|cp|mv|touch|ln|command|which|find)\b"
+)
+"""Commands that are let fail everywhere, because what they want may be so already."""
+_MAKE = frozenset({"makefile", "gnumakefile"})
+_RUNS_TESTS = re.compile(r"test|check|ci|verify|spec|lint|run|all", re.IGNORECASE)
+"""Names of scripts that may be what tests are run by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +115,10 @@ def weakenings(path: str, before: str | None, after: str | None) -> tuple[Weaken
         looks.append(_python if path.endswith(".py") else _of_language(PurePosixPath(path).suffix.lower()))
     if name in _SETTINGS:
         looks.append(_toml_settings if name.endswith(".toml") else _ini_settings)
-    if _is_runner(name):
-        looks.append(_hushed)
+    if _is_runner(name) and (kind_of(path) is FileKind.TEST or name in _RUNNER_FILES or _RUNS_TESTS.search(path)):
+        looks.append(_hushed_in_make if name in _MAKE or name.endswith(".mk") else _hushed)
+    if path in {"GNUmakefile", "makefile"} and before is None:
+        found.append(Weakening(path, 0, "make takes it in the place of the Makefile: leave it out"))
     if name == "package.json":
         looks.append(_scripts)
     if _CONFIGURATIONS.match(name) and before is not None and before != after:
@@ -149,11 +163,18 @@ def _blank(found: re.Match[str]) -> str:
     return "\n" * found.group().count("\n")
 
 
-def _hushed(before: str | None, after: str) -> Iterator[tuple[int, str]]:
+def _hushed_in_make(before: str | None, after: str) -> Iterator[tuple[int, str]]:
+    yield from _hushed(before, after, (_HUSHED, _HUSHED_MAKE))
+
+
+def _hushed(
+    before: str | None, after: str, patterns: tuple[re.Pattern[str], ...] = (_HUSHED,)
+) -> Iterator[tuple[int, str]]:
     """Lines that make a failure look like success."""
     known = {line.strip() for line in (before or "").splitlines()}
     for number, line in enumerate(after.splitlines(), 1):
-        if _HUSHED.search(line) and line.strip() not in known:
+        hushed = any(pattern.search(line) for pattern in patterns) and not _TIDYING.match(line)
+        if hushed and line.strip() not in known:
             yield number, f"`{line.strip()[:100]}` makes a failure look like success"
 
 

@@ -18,7 +18,7 @@ _SAME = (ast.Eq, ast.Is, ast.LtE, ast.GtE)
 _EQUALS = frozenset({"assertEqual", "assertEquals", "assertIs", "assertSequenceEqual", "assertDictEqual"})
 _TRUE = frozenset({"assertTrue", "assert_"})
 _LEAVING = frozenset({"os._exit", "sys.exit", "exit", "quit", "os.abort"})
-_JUDGING = frozenset(
+JUDGING = frozenset(
     {"pytest_runtest_makereport", "pytest_collection_modifyitems", "pytest_ignore_collect", "pytest_pyfunc_call"}
     | {"pytest_sessionfinish", "pytest_report_teststatus", "pytest_runtest_call", "pytest_runtest_protocol"}
     | {"pytest_terminal_summary", "pytest_cmdline_main", "pytest_collectstart", "pytest_itemcollected"}
@@ -154,7 +154,7 @@ def _body(nodes: list[ast.stmt], prefix: str, module: _Module, helpers: Mapping[
             if name in module.tests:
                 module.tricks.append(Finding(node.lineno, f"{name} is defined twice: the first is never run"))
             module.tests[name] = _test(name, node, helpers)
-        elif isinstance(node, _Function) and node.name in _JUDGING:
+        elif isinstance(node, _Function) and node.name in JUDGING:
             module.hooks[node.name] = ast.dump(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             _assigned(node, module)
@@ -314,10 +314,30 @@ def _unreached(name: str, node: _Function, helpers: Mapping[str, int]) -> Iterat
         if isinstance(statement, ast.Return | ast.Raise) and any(_claims(one, helpers) for one in rest):
             yield Finding(statement.lineno, f"{name}: it ends before its assertions")
             return
+        if (
+            isinstance(statement, ast.For)
+            and _is_empty(statement.iter)
+            and any(_claims(one, helpers) for one in [statement])
+        ):
+            yield Finding(statement.lineno, f"{name}: its assertions stand in a loop over nothing")
         if isinstance(statement, ast.If) and isinstance(statement.test, ast.Constant):
             never = statement.orelse if statement.test.value else statement.body
             if any(_claims(one, helpers) for one in never):
                 yield Finding(statement.lineno, f"{name}: its assertions stand where it never comes")
+
+
+def _is_empty(values: ast.expr) -> bool:
+    if isinstance(values, ast.Call) and _name(values.func) == "range":
+        return (
+            all(isinstance(one, ast.Constant) and one.value == 0 for one in values.args[:1]) and len(values.args) == 1
+        )
+    if isinstance(values, ast.Call) and _name(values.func) in {"list", "tuple", "set", "dict", "iter"}:
+        return not values.args and not values.keywords
+    if isinstance(values, ast.Dict):
+        return not values.keys
+    return (isinstance(values, ast.List | ast.Tuple | ast.Set) and not values.elts) or (
+        isinstance(values, ast.Constant) and values.value in {"", b""}
+    )
 
 
 def _tricks(node: ast.AST) -> Iterator[Finding]:
@@ -326,11 +346,18 @@ def _tricks(node: ast.AST) -> Iterator[Finding]:
         yield Finding(node.lineno, f"`{_name(node.func)}` ends the test run itself")
     elif isinstance(node, ast.Raise) and node.exc is not None and _name(_plain(node.exc)) == "SystemExit":
         yield Finding(node.lineno, "`raise SystemExit` ends the test run itself")
+    elif isinstance(node, _Function) and node.name == "__eq__" and _always_true(node):
+        yield Finding(node.lineno, "`__eq__` that is always true makes every comparison pass")
     elif isinstance(node, ast.Assign | ast.AugAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets:
             if isinstance(target, ast.Attribute) and _name(target).partition(".")[0] in _RUNNERS:
                 yield Finding(node.lineno, f"`{_name(target)} = …` changes the test runner")
+
+
+def _always_true(function: _Function) -> bool:
+    returned = [one.value for one in ast.walk(function) if isinstance(one, ast.Return)]
+    return bool(returned) and all(isinstance(value, ast.Constant) and value.value is True for value in returned)
 
 
 def _called(node: ast.expr) -> set[str]:

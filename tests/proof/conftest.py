@@ -1,0 +1,32 @@
+"""One court for all cases of a process, and which cases there are in it."""
+
+from random import Random
+
+import pytest
+
+from tests.proof.case import Case
+from tests.proof.corpora import CHEATS, HONEST, share
+from tests.proof.court import Court
+
+_SEED = 20
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("proof")
+    group.addoption("--every-case", action="store_true", help="try every case of the corpora, not a share of them")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`cheat` and `honest` are all cases, or a share in which each type and each ecosystem has its part."""
+    for fixture, cases, number in (("cheat", CHEATS, 24), ("honest", HONEST, 14)):
+        if fixture in metafunc.fixturenames:
+            tried: tuple[Case, ...] = cases
+            if not metafunc.config.getoption("--every-case", default=False):
+                tried = share(cases, number, Random(_SEED))
+            metafunc.parametrize(fixture, tried, ids=lambda case: case.name)
+
+
+@pytest.fixture(scope="session")
+def court(tmp_path_factory: pytest.TempPathFactory) -> Court:
+    """A host on which nothing is known yet."""
+    return Court(tmp_path_factory.mktemp("proof"))
