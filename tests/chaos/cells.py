@@ -50,7 +50,13 @@ class Row:
 
 _STORIES = {
     "cancel": "cancel", "fail": "fail", "release": "release", "park": "ask", "ask": "ask", "answer": "ask",
+    "propose": "pull",
 }  # fmt: skip
+
+
+_WITH_A_PULL_REQUEST = frozenset(
+    {"push.before_confirmation", "deliver.after_push", "complete.before_commit", "complete.after_commit"}
+)
 
 
 def story_of(point: str) -> str:
@@ -66,6 +72,8 @@ def all_cells() -> list[Cell]:
         stories = [story_of(point)]
         if point.startswith(("deliver.", "push.", "result.after_evidence", "complete.", "report.")):
             stories.append("branch")
+        if point in _WITH_A_PULL_REQUEST:
+            stories.append("pull")
         if point.startswith("report."):
             stories += ["fail", "release", "ask"]
         if point == "reaper.after_lost":
@@ -77,11 +85,11 @@ def all_cells() -> list[Cell]:
 async def play(cell: Cell, foundry: Foundry, template: Template, where: Path) -> Row:
     """Let it happen. The row says what was wrong, if anything was."""
     began = time.monotonic()
-    async with ground(foundry, where, template) as here:
+    async with ground(foundry, where, template, forge=cell.story == "pull") as here:
         wrong: list[Violation | str] = []
         detail: TaskDetail | None = None
         try:
-            async with asyncio.timeout(100), _restarted(cell, here) as struck:
+            async with asyncio.timeout(300), _restarted(cell, here) as struck:
                 detail = await _STORY[cell.story](here, cell)
                 if not struck():
                     wrong.append("the failpoint never struck")
@@ -148,6 +156,14 @@ async def _branch(here: Ground, _: Cell) -> TaskDetail:
     return detail
 
 
+async def _pull(here: Ground, _: Cell) -> TaskDetail:
+    assert here.forge is not None
+    task = await here.submit({}, permission_level="supervised", repository=here.forge.url)
+    detail = await here.over(task)
+    await _sweep(here)
+    return detail
+
+
 async def _fail(here: Ground, _: Cell) -> TaskDetail:
     detail = await here.over(await here.submit({"fails": True}))
     await _sweep(here)
@@ -170,9 +186,9 @@ async def _ask(here: Ground, _: Cell) -> TaskDetail:
         page = await here.desk.requests(RequestStatus.OPEN)
         return page.items[0].id if page.items else None
 
-    request_id = await eventually(asked, 60)
+    request_id = await eventually(asked, 120)
     assert request_id is not None
-    await eventually(_is(here, task, "waiting"), 60)
+    await eventually(_is(here, task, "waiting"), 120)
     await here.desk.respond(request_id, Reply(verdict="answer", message="The first."))
     detail = await here.over(task)
     await _sweep(here)
@@ -220,12 +236,13 @@ async def _is_worked_on(here: Ground, task: Task) -> None:
         detail = await here.desk.task(task.id)
         return any(one.phase == "working" for one in detail.executions)
 
-    await eventually(look, 60)
+    await eventually(look, 120)
 
 
 _STORY = {
     "push": _push,
     "branch": _branch,
+    "pull": _pull,
     "fail": _fail,
     "cancel": _cancel,
     "ask": _ask,

@@ -9,6 +9,7 @@ from agentvine.kit import failpoints
 _ROOT = {
     "kill a worker": 6,
     "freeze a worker": 4,
+    "suspend a host": 1,
     "drain a worker": 2,
     "failpoint in a worker": 8,
     "freeze before a report": 5,
@@ -18,17 +19,34 @@ _ROOT = {
     "flush the broker": 3,
     "broker out of reach": 1,
     "broker slow": 1,
+    "broker half-answers": 1,
+    "broker out of memory": 1,
+    "broker read-only": 1,
     "server out of reach": 2,
     "replies lost": 3,
     "requests repeated": 3,
     "network slow": 2,
     "database locked": 2,
+    "database restarted": 1,
+    "database connections ended": 2,
+    "server's disk full": 1,
+    "workers' disk full": 1,
     "remote fails": 2,
     "remote loses replies": 2,
+    "remote hangs": 1,
+    "remote moved": 1,
+    "remote rejects": 1,
     "somebody pushes": 3,
+    "forge misbehaves": 3,
 }
 """How often each kind comes, in proportion."""
 KINDS = tuple(_ROOT)
+POSTGRESQL = frozenset({"database restarted", "database connections ended"})
+"""For which there has to be a server."""
+DISKS = frozenset({"server's disk full", "workers' disk full"})
+"""For which there have to be small disks."""
+ENDINGS = frozenset({"kill the server", "failpoint in the server", "kill the broker"})
+"""After which the server or the broker is another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +64,21 @@ class Fault:
         return f"{self.at:7.2f}  {self.kind}  {what}"
 
 
-def schedule(seed: int, seconds: float, workers: int, lease: float, every: float) -> Sequence[Fault]:
+def schedule(
+    seed: int, seconds: float, workers: int, lease: float, every: float, without: frozenset[str] = frozenset()
+) -> Sequence[Fault]:
     """All faults of a run; on the average one in `every` seconds."""
     random = Random(seed)
     faults, at = [], 1.0
+    kinds = {kind: often for kind, often in _ROOT.items() if kind not in without}
     while (at := at + random.expovariate(1 / every)) < seconds:
-        kind = random.choices(KINDS, weights=list(_ROOT.values()))[0]
+        kind = random.choices(list(kinds), weights=list(kinds.values()))[0]
         faults.append(Fault(at, kind, random.randrange(workers), _lasts(kind, random, lease), _failpoint(kind, random)))
     return faults
 
 
 def _lasts(kind: str, random: Random, lease: float) -> float:
-    if kind == "freeze a worker":
+    if kind in {"freeze a worker", "suspend a host"}:
         return lease * random.uniform(0.3, 2.5)
     if kind == "server out of reach":
         return lease * random.uniform(0.2, 1.5)

@@ -58,7 +58,7 @@ class Born:
         self.tell(signal.SIGKILL)
         await self.gone(10)
 
-    async def leave(self, within: float = 20.0) -> int:
+    async def leave(self, within: float = 60.0) -> int:
         """Ask it to end, twice if need be; returns its exit code."""
         self.tell(signal.SIGTERM)
         return await self.gone(within)

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,21 +15,28 @@ from pathlib import Path
 from agentvine.client.admin import HTTPFrontDesk
 from agentvine.client.transport import APIClient
 from agentvine.domain.key import Role, Scope
+from agentvine.domain.retry import FailureReason
 from agentvine.domain.task import NewTask, Task
 from agentvine.domain.work_order import TERMINAL
 from agentvine.kit.failpoints import VARIABLE
 from agentvine.testing.eventually import eventually
+from agentvine.testing.forges.hosted import Hosted, hosted
+from agentvine.testing.forges.world import SECRET
 from agentvine.testing.git_repository import GitRepository
 from agentvine.testing.http import FIRST_KEY
 from agentvine.wire.administration import NewKey
 from agentvine.wire.messages import TaskDetail
+from tests.chaos.disks import disks
 from tests.chaos.foundry import Born, Foundry
-from tests.chaos.history import Scene
-from tests.chaos.roles import PLAN
+from tests.chaos.history import PullSeen, Scene
+from tests.chaos.ledger import Ledger
+from tests.chaos.postgresql import Postgresql
+from tests.chaos.stand_in import PLAN
 
 LEASE = 3.0
 MODEL_KEY = "sk-ant-this-key-must-never-be-seen-anywhere"
 _FILES = {"README.md": "# Chaos\n", "docs/index.md": "# Index\n"}
+DATABASE = "AGENTVINE_SERVER_DATABASE_URL"
 _names = itertools.count(1)
 
 
@@ -39,18 +47,22 @@ class Template:
     data: Path
     remote: Path
     worker_key: str = field(repr=False)
+    databases: Postgresql | None = None
+    """Where the databases are, if not files."""
 
 
-async def make_template(foundry: Foundry, where: Path) -> Template:
+async def make_template(foundry: Foundry, where: Path, databases: Postgresql | None = None) -> Template:
     """Made once; a ground is a copy of it."""
     repository = await GitRepository.create(where / "tree", _FILES)
     remote = await repository.bare_copy(where / "remote.git")
     port = free_port()
-    server = await foundry.start("server", server_settings(where / "data", port, LEASE), where / "server.log")
+    more = {} if databases is None else {DATABASE: databases.template()}
+    settings = server_settings(where / "data", port, LEASE, **more)
+    server = await foundry.start("server", settings, where / "server.log")
     async with APIClient(f"http://127.0.0.1:{port}", FIRST_KEY, patience=30) as api:
         key = await HTTPFrontDesk(api).create_key(NewKey(name="workers", scope=Scope(role=Role.WORKER)))
     await server.leave()
-    return Template(where / "data", remote, key.secret)
+    return Template(where / "data", remote, key.secret, databases)
 
 
 def server_settings(data: Path, port: int, lease: float, failpoints: str = "", **more: str) -> dict[str, str]:
@@ -88,6 +100,14 @@ class Ground:
         self.server: Born
         self.workers: list[Born] = []
         self.accepted: list[str] = []
+        self.forgiven: Counter[str] = Counter()
+        """How often an order was requeued that had been given up."""
+        self.databases = template.databases
+        self.disks = (self.data, self.work)
+        """Directories that may be on small disks of their own."""
+        self.forge: Hosted | None = None
+        """Where the repository is as well, if the ground has one."""
+        self.ledger: Ledger
         self._foundry = foundry
         self._template = template
 
@@ -102,6 +122,8 @@ class Ground:
 
     async def start_server(self, failpoints: str = "", **more: str) -> Born:
         """Start the server, again with all that it knew; what it says follows what it said before."""
+        if self.ledger.file is None:
+            more[DATABASE] = self.ledger.url
         settings = server_settings(self.data, self.port, self.lease, failpoints, **more)
         self.server = await self._foundry.start("server", settings, self.where / "server.log")
         return self.server
@@ -126,11 +148,24 @@ class Ground:
             "REQUEST_HOLD": "0.2",
             "ANTHROPIC_API_KEY": MODEL_KEY,
             VARIABLE: failpoints,
+            **self._on_the_forge(),
             **more,
         }
         worker = await self._foundry.start(role, settings, self.where / f"{called}.log")
         self.workers.append(worker)
         return worker
+
+    def _on_the_forge(self) -> dict[str, str]:
+        if self.forge is None:
+            return {}
+        return {"FORGES": str(self.where / "forges.toml"), "GIT_CREDENTIAL_COMMAND": f"cat {self.where / 'token'}"}
+
+    async def host(self, stack: AsyncExitStack) -> Hosted:
+        """Put the repository on a forge as well, for the workers that are started from now on."""
+        self.forge = await stack.enter_async_context(hosted(self.where / "served", self.remote))
+        (self.where / "forges.toml").write_text(self.forge.file())
+        (self.where / "token").write_text(SECRET)
+        return self.forge
 
     async def submit(self, plan: Mapping[str, object], **more: object) -> Task:
         """A task with a plan; whatever happens to the answer, it is accepted once."""
@@ -149,16 +184,27 @@ class Ground:
         self.accepted.append(task.id)
         return task
 
-    async def over(self, task: Task, within: float = 60.0) -> TaskDetail:
+    async def over(self, task: Task, within: float = 120.0) -> TaskDetail:
         """The task, once it has ended."""
 
         async def look() -> TaskDetail | None:
             detail = await self.desk.task(task.id)
-            return detail if detail.order.status in TERMINAL else None
+            return detail if detail.order.status in TERMINAL and not await self.requeued(detail) else None
 
         found = await eventually(look, within)
         assert found is not None
         return found
+
+    async def requeued(self, detail: TaskDetail) -> bool:
+        """What a person does who knows that the machine was busy: workers with leases of seconds lose them then, and
+        an order that loses three of them is given up. Three times at most, lest that hides an order that is to blame.
+        """
+        failure = detail.order.failure
+        if failure is None or failure.reason is not FailureReason.QUARANTINED or self.forgiven[detail.order.id] >= 3:
+            return False
+        self.forgiven[detail.order.id] += 1
+        await self.desk.requeue(detail.order.id)
+        return True
 
     async def end(self) -> None:
         """Everything ends: politely first."""
@@ -170,14 +216,19 @@ class Ground:
     def scene(self, **more: object) -> Scene:
         """What is left, for the checker."""
         scene = Scene(
-            database=self.data / "agentvine.db",
+            ledger=self.ledger,
             remotes={str(self.remote): self.remote},
             accepted=tuple(self.accepted),
             marks=(str(self.where),),
             workspaces=(self.work,),
             logs=tuple(self.where.glob("*.log")),
             secrets=(FIRST_KEY, self._template.worker_key, MODEL_KEY),
+            mounts=tuple(map(str, self.disks)),
         )
+        if (there := self.forge) is not None:
+            pulls = tuple(PullSeen(one.number, one.branch, one.body, one.state) for one in there.forge.world.pulls)
+            remotes = {**scene.remotes, there.url: self.remote}
+            scene = scene.but(remotes=remotes, pulls={there.url: pulls}, secrets=(*scene.secrets, SECRET))
         return scene.but(**more)
 
 
@@ -189,16 +240,33 @@ async def _end(process: Born) -> None:
 
 
 @asynccontextmanager
-async def ground(foundry: Foundry, where: Path, template: Template, lease: float = LEASE) -> AsyncIterator[Ground]:
-    """A ground whose server is not started yet. At the end nothing of it runs."""
+async def ground(
+    foundry: Foundry,
+    where: Path,
+    template: Template,
+    lease: float = LEASE,
+    *,
+    forge: bool = False,
+    small_disks: bool = False,
+) -> AsyncIterator[Ground]:
+    """A ground whose server is not started yet, with its repository on a `forge` or not, its directories on
+    `small_disks` or not. At the end nothing of it runs."""
     where.mkdir(parents=True)
-    shutil.copytree(template.data, where / "data")
-    shutil.copytree(template.remote, where / "remote.git")
     here = Ground(foundry, where, template, lease)
     async with AsyncExitStack() as stack:
+        if small_disks:
+            await stack.enter_async_context(disks(here.disks))
+        shutil.copytree(template.data, here.data, dirs_exist_ok=True)
+        shutil.copytree(template.remote, here.remote)
+        own_database = template.databases.copy() if template.databases else f"sqlite:///{here.data / 'agentvine.db'}"
+        here.ledger = Ledger(own_database)
+        if forge:
+            await here.host(stack)
         here.desk = HTTPFrontDesk(await stack.enter_async_context(APIClient(here.url, FIRST_KEY, patience=40)))
         try:
             yield here
         finally:
             for process in [*here.workers, *([here.server] if hasattr(here, "server") else [])]:
                 await process.die()
+            if small_disks:  # they go, and what was on them stays for whoever wants to look
+                shutil.copytree(here.data, where / "data-kept")

@@ -8,14 +8,14 @@ and the logs. It uses none of the product's code for what is right.
 import json
 import os
 import re
-import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agentvine.testing.git_repository import git
+from tests.chaos.ledger import Ledger, Written, read
 
 LIVE = frozenset({"pending", "running", "waiting"})
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
@@ -23,7 +23,7 @@ INVARIANTS = {
     "I1": "every accepted order is live or in exactly one terminal state",
     "I2": "at most one accepted completion",
     "I3": "no change under a stale lease token",
-    "I4": "at most one branch or set of commits per order, whose head is the recorded sha",
+    "I4": "at most one branch, set of commits and pull request per order, whose head is the recorded sha",
     "I5": "attempts only grow and stay within the maximum",
     "I6": "claims respect priority and age among what was ready",
     "I7": "no process, mount, temporary directory or lock remains",
@@ -50,19 +50,33 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class PullSeen:
+    """A pull request, as the forge has it."""
+
+    number: int
+    branch: str
+    body: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """Where to look."""
 
-    database: Path
+    ledger: Ledger
     remotes: Mapping[str, Path]
     """Bare repositories, by the address by which orders name them."""
     accepted: tuple[str, ...]
     """Tasks whose submission was answered."""
+    pulls: Mapping[str, Sequence[PullSeen]] = field(default_factory=dict)
+    """What a forge has, by the same address, if the repository is on one."""
     marks: tuple[str, ...] = ()
     """What stands in the command line, working directory or environment of whatever the run started."""
     spared: frozenset[int] = frozenset()
     """Processes that may still be there."""
     workspaces: tuple[Path, ...] = ()
+    mounts: tuple[str, ...] = ()
+    """Directories that were mounted for the run."""
     temporary: tuple[Path, ...] = ()
     """Directories that were empty before the run."""
     logs: tuple[Path, ...] = ()
@@ -77,65 +91,23 @@ class Scene:
         return replace(self, **changes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What stands in the database."""
-
-    tasks: dict[str, dict[str, Any]]
-    orders: dict[str, dict[str, Any]]
-    executions: dict[str, dict[str, Any]]
-    events: dict[str, list[dict[str, Any]]]
-    """By order."""
-    everything: str
-    """All text in it, but for the keys."""
-    artifacts: list[dict[str, Any]]
-
-    def of(self, order_id: str) -> list[dict[str, Any]]:
-        return [one for one in self.executions.values() if one["work_order_id"] == order_id]
-
-
 async def check(scene: Scene) -> list[Violation]:
     """Everything that is not as it should be; empty if all is well."""
-    written = _read(scene.database)
+    written = read(scene.ledger)
     found = [*_states(scene, written), *_completions(written), *_tokens(written), *_attempts(written)]
     found += _claims(scene, written)
+    for url, pulls in scene.pulls.items():
+        found += _pull_requests(written, url, pulls)
     for url, path in scene.remotes.items():
         found += await _deliveries(written, url, path)
     found += [*_leftovers(scene), *(await _secrets(scene, written)), *_faults(scene)]
     return found
 
 
-def _read(path: Path) -> _Written:
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-        connection.row_factory = sqlite3.Row
-
-        def rows(sql: str) -> list[dict[str, Any]]:
-            return [dict(row) for row in connection.execute(sql)]
-
-        problems = connection.execute("PRAGMA integrity_check").fetchall()
-        assert problems == [("ok",)] or [tuple(one) for one in problems] == [("ok",)], problems
-        tables = [row["name"] for row in rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        kept = [name for name in tables if name not in {"keys", "alembic_version"} and not name.startswith("sqlite_")]
-        everything = "\n".join(json.dumps(row, default=str) for name in kept for row in rows(f"SELECT * FROM {name}"))
-        events: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in rows("SELECT * FROM events WHERE work_order_id IS NOT NULL ORDER BY seq"):
-            events[row["work_order_id"]].append(row | {"data": json.loads(row["data"])})
-        written = _Written(
-            tasks={row["id"]: row | {"asked": json.loads(row["asked"])} for row in rows("SELECT * FROM tasks")},
-            orders={row["id"]: row for row in rows("SELECT * FROM work_orders")},
-            executions={row["id"]: row for row in rows("SELECT * FROM executions")},
-            events=events,
-            everything=everything,
-            artifacts=rows("SELECT * FROM artifacts"),
-        )
-    connection.close()
-    return written
-
-
 # ── I1, I2, I3, I5: the orders ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _states(scene: Scene, written: _Written) -> Iterator[Violation]:
+def _states(scene: Scene, written: Written) -> Iterator[Violation]:
     by_task = {order["task_id"]: order for order in written.orders.values()}
     for task_id in scene.accepted:
         if task_id not in written.tasks:
@@ -158,7 +130,7 @@ def _states(scene: Scene, written: _Written) -> Iterator[Violation]:
             yield Violation("I1", name, f"it is {status}, and has {len(open_ones)} executions without an end")
 
 
-def _completions(written: _Written) -> Iterator[Violation]:
+def _completions(written: Written) -> Iterator[Violation]:
     for name, order in written.orders.items():
         completed = [one["id"] for one in written.of(name) if one["outcome"] == "completed"]
         told = sum(one["kind"] == "order.completed" for one in written.events[name])
@@ -168,7 +140,7 @@ def _completions(written: _Written) -> Iterator[Violation]:
             yield Violation("I2", name, what)
 
 
-def _tokens(written: _Written) -> Iterator[Violation]:
+def _tokens(written: Written) -> Iterator[Violation]:
     """Whoever changed an order or its execution held it at that moment, as the events tell in their order."""
     for name, events in written.events.items():
         token, holder, lost = 0, None, None
@@ -191,7 +163,7 @@ def _tokens(written: _Written) -> Iterator[Violation]:
         yield from _tokens_of_executions(written, name)
 
 
-def _tokens_of_executions(written: _Written, name: str) -> Iterator[Violation]:
+def _tokens_of_executions(written: Written, name: str) -> Iterator[Violation]:
     tokens = Counter(one["lease_token"] for one in written.of(name))
     yield from (
         Violation("I3", name, f"{count} executions have the token {token}")
@@ -205,7 +177,7 @@ def _tokens_of_executions(written: _Written, name: str) -> Iterator[Violation]:
             yield Violation("I3", artifact["execution_id"], f"{artifact['name']} was stored after its end")
 
 
-def _attempts(written: _Written) -> Iterator[Violation]:
+def _attempts(written: Written) -> Iterator[Violation]:
     for name, order in written.orders.items():
         told = [one["data"]["attempt"] for one in written.events[name] if one["kind"] == "order.claimed"]
         if told != list(range(1, len(told) + 1)):
@@ -221,7 +193,7 @@ def _attempts(written: _Written) -> Iterator[Violation]:
 # ── I6: who comes first ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _claims(scene: Scene, written: _Written) -> Iterator[Violation]:
+def _claims(scene: Scene, written: Written) -> Iterator[Violation]:
     """Among orders that were never claimed before, which were ready for certain: a better one is not passed over.
 
     Better: of the same type, queue, repository, permission and specializations, with a higher priority, or as high and
@@ -248,7 +220,7 @@ def _claims(scene: Scene, written: _Written) -> Iterator[Violation]:
 # ── I4: what left ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _deliveries(written: _Written, url: str, path: Path) -> list[Violation]:
+async def _deliveries(written: Written, url: str, path: Path) -> list[Violation]:
     orders = [order for order in written.orders.values() if order["repository"] == url]
     named: dict[str, list[str]] = defaultdict(list)
     listing = await git("log", "--all", "--format=%H %(trailers:key=AgentVine-Task,valueonly,separator=%x20)", cwd=path)
@@ -269,7 +241,7 @@ async def _deliveries(written: _Written, url: str, path: Path) -> list[Violation
 
 
 async def _delivery(
-    written: _Written, order: dict[str, Any], commits: list[str], heads: Mapping[str, str], path: Path
+    written: Written, order: dict[str, Any], commits: list[str], heads: Mapping[str, str], path: Path
 ) -> list[Violation]:
     name = order["id"]
     own = [ref for ref in heads if f"/{order['task_id'][-8:]}" in ref]
@@ -291,6 +263,20 @@ async def _delivery(
     return found
 
 
+def _pull_requests(written: Written, url: str, pulls: Sequence[PullSeen]) -> Iterator[Violation]:
+    """One for each order that says so, none for the others; which is whose stands in a comment of its text."""
+    for name, order in written.orders.items():
+        if order["repository"] != url:
+            continue
+        own = [pull for pull in pulls if name in pull.body or f"/{order['task_id'][-8:]}" in pull.branch]
+        if len(own) > 1:
+            yield Violation("I4", name, f"it has {len(own)} pull requests: {own}")
+        done = [one for one in written.of(name) if one["outcome"] == "completed" and one["delivery"] is not None]
+        delivery = json.loads(done[0]["delivery"]) if done else {}
+        if delivery.get("kind") == "pull_request" and [pull.branch for pull in own] != [delivery["branch"]]:
+            yield Violation("I4", name, f"{delivery['branch']} is recorded, and {own} are its pull requests")
+
+
 async def _contains(path: Path, head: str | None, sha: str) -> bool:
     if head is None:
         return False
@@ -305,7 +291,8 @@ def _leftovers(scene: Scene) -> Iterator[Violation]:
         if pid not in scene.spared:
             yield Violation("I7", f"process {pid}", f"it is still there: {line}")
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        if any(mark in line for mark in scene.marks if mark.startswith("/")):
+        marked = any(mark in line for mark in scene.marks if mark.startswith("/"))
+        if marked and line.split()[4] not in scene.mounts:
             yield Violation("I7", "mounts", line)
     for work in scene.workspaces:
         for entry in sorted((work / "executions").glob("*")):
@@ -336,7 +323,7 @@ def processes(marks: Iterable[str]) -> dict[int, str]:
 # ── I8, I9: what was told ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _secrets(scene: Scene, written: _Written) -> list[Violation]:
+async def _secrets(scene: Scene, written: Written) -> list[Violation]:
     texts = {"the database": written.everything}
     texts |= {str(log): log.read_text(encoding="utf-8", errors="replace") for log in scene.logs}
     for path in scene.remotes.values():

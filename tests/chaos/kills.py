@@ -44,8 +44,8 @@ async def kills(number: int, seed: int, foundry: Foundry, template: Template, wh
             await pause(random.uniform(0.0, 0.15))
             await here.server.die()
             tally.kills += 1
-            if random.random() < 0.5:
-                tally.torn += _tear(here.data / "agentvine.db-wal", random)
+            if random.random() < 0.5 and (file := here.ledger.file) is not None:
+                tally.torn += _tear(file.with_name(f"{file.name}-wal"), random)
             await here.start_server()
         for task in submitting:
             task.cancel()

@@ -36,6 +36,8 @@ class Network:
         """The chance that a request is done and its reply is lost."""
         self.repeat = 0.0
         """The chance that a request arrives twice, the second time later, over a connection of its own."""
+        self.halve = 0.0
+        """The chance that of a piece of an answer only a half arrives, and then nothing more, or the end."""
         self.done: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self._repeats: set[asyncio.Task[None]] = set()
@@ -63,7 +65,7 @@ class Network:
 
     def calm(self) -> None:
         """Be a good network again."""
-        self.cut_off, self.latency, self.lose, self.repeat = False, 0.0, 0.0, 0.0
+        self.cut_off, self.latency, self.lose, self.repeat, self.halve = False, 0.0, 0.0, 0.0, 0.0
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -99,7 +101,7 @@ class Network:
         there: asyncio.StreamReader,
         thither: asyncio.StreamWriter,
     ) -> None:
-        ways = {asyncio.create_task(self._pump(reader, thither)), asyncio.create_task(self._pump(there, writer))}
+        ways = {asyncio.create_task(self._pump(reader, thither)), asyncio.create_task(self._answers(there, writer))}
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -110,6 +112,20 @@ class Network:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(_CHUNK):
             await self._hold()
+            sink.write(data)
+            await sink.drain()
+
+    async def _answers(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        """As `_pump`, the way on which halves can be lost."""
+        while data := await source.read(_CHUNK):
+            await self._hold()
+            if self._random.random() < self.halve:
+                self.done["answers halved"] += 1
+                sink.write(data[: len(data) // 2])
+                await sink.drain()
+                if self._random.random() < 0.5:
+                    return
+                await asyncio.Event().wait()
             sink.write(data)
             await sink.drain()
 

@@ -1,8 +1,8 @@
 """The checker finds what it is there to find: violations that are planted in a history which was in order."""
 
 import asyncio
+import json
 import shutil
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ from agentvine.testing.databases import sqlite_database
 from agentvine.testing.git_repository import GitRepository, git
 from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire.messages import Claimed
-from tests.chaos.history import Scene, check
+from tests.chaos.history import PullSeen, Scene, check
+from tests.chaos.ledger import Ledger
 
 SECRET = "av_never_to_be_seen"
 
@@ -43,7 +44,7 @@ class Run:
 
     def scene(self) -> Scene:
         return Scene(
-            database=self.where / "agentvine.db",
+            ledger=self.ledger,
             remotes={"https://git.example/team/project.git": self.remote},
             accepted=self.tasks,
             marks=(str(self.where),),
@@ -52,12 +53,13 @@ class Run:
             secrets=(SECRET,),
         )
 
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(f"sqlite:///{self.where / 'agentvine.db'}")
+
     def sql(self, statement: str, **parameters: str) -> None:
         """What no server would do."""
-        with sqlite3.connect(self.where / "agentvine.db") as connection:
-            changed = connection.execute(statement, parameters).rowcount
-        connection.close()
-        assert changed > 0, statement
+        assert self.ledger.change(statement, **parameters) > 0, statement
 
 
 async def deliver(hand: Hand, claimed: Claimed, remote: Path, branch: str, kind: str) -> None:
@@ -235,6 +237,25 @@ async def test_what_is_planted_is_found(run: Run, plant: Callable[[Run], Awaitab
     assert {violation.invariant for violation in await check(run.scene())} == expected
 
 
+async def test_a_second_pull_request_and_one_that_is_not_there_are_found(run: Run) -> None:
+    """The branch's order has recorded a pull request."""
+    run.sql("UPDATE executions SET delivery = replace(delivery, '\"branch\",', '\"pull_request\",')")
+    (done,) = run.ledger.rows(
+        "SELECT delivery FROM executions WHERE outcome = 'completed' AND work_order_id = :id", id=run.branched
+    )
+    branch = json.loads(done["delivery"])["branch"]
+    one = PullSeen(1, branch, f"<!-- agentvine:{run.branched} -->", "open")
+    url = next(iter(run.scene().remotes))
+
+    async def found(*pulls: PullSeen) -> list[str]:
+        return [violation.what for violation in await check(run.scene().but(pulls={url: pulls}))]
+
+    assert await found(one) == []
+    assert await found() == [f"{branch} is recorded, and [] are its pull requests"]
+    twice = await found(one, PullSeen(2, branch, one.body, "open"))
+    assert "it has 2 pull requests" in twice[0]
+
+
 async def test_a_process_that_was_left_is_found(run: Run) -> None:
     async with await spawn(["sleep", "60"], cwd=run.where, env={"PATH": "/usr/bin:/bin"}) as left:
         found = await check(run.scene())
@@ -257,7 +278,7 @@ async def test_a_server_that_believes_a_stale_token_is_found(tmp_path: Path) -> 
             await deliver(one, late, remote, "main", "push")
     finally:
         failpoints.arm("")
-    scene = Scene(tmp_path / "agentvine.db", {"https://git.example/team/project.git": remote}, (task.id,))
+    scene = Scene(Ledger(url), {"https://git.example/team/project.git": remote}, (task.id,))
     found = await check(scene)
     assert {"I3"} <= {one.invariant for one in found}, found
     assert any("order.completed" in one.where for one in found)

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from agentvine.domain.task import Task
 from agentvine.kit import failpoints
 from agentvine.testing.eventually import eventually
-from tests.chaos.foundry import Foundry
+from tests.chaos.foundry import Born, Foundry
 from tests.chaos.ground import Ground, Template, ground
 from tests.chaos.history import Violation, check
 
-_LEASE = 1.5
+LEASE = 1.5
 _LONG = 5.0
-"""Seconds in which one that is waked surely speaks, however busy the machine is."""
+"""Seconds in which one that is waked speaks, if the machine is not all too busy."""
 _EACH = 10
 """Zombies on one ground, one after the other."""
-_WHERE = ("start.", "work.", "result.", "deliver.", "push.")
+_WHERE = ("start.", "work.", "result.", "deliver.", "push.", "propose.")
 _PLACES = (*(name for name in failpoints.WORKER_POINTS if name.startswith(_WHERE)), "report.before")
 
 
@@ -54,9 +55,10 @@ async def zombies(
     where: Path,
     *,
     at_once: int = 4,
+    lease: float = LEASE,
     planted: bool = False,
 ) -> Tally:
-    """Let `number` of them happen, on several grounds at once."""
+    """Let `number` of them happen, on several grounds at once. `planted`: with a server that believes them."""
     tally, began, random = Tally(), time.monotonic(), Random(seed)
     batches = [min(_EACH, number - first) for first in range(0, number, _EACH)]
     waiting = [(index, batch, Random(random.getrandbits(64))) for index, batch in enumerate(batches)]
@@ -64,7 +66,8 @@ async def zombies(
     async def hand() -> None:
         while waiting:
             index, batch, luck = waiting.pop(0)
-            await _batch(batch, luck, foundry, template, where / f"{index:03}", tally, planted)
+            async with ground(foundry, where / f"{index:03}", template, lease, forge=True) as here:
+                await _batch(batch, luck, here, tally, planted)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
@@ -73,20 +76,17 @@ async def zombies(
     return tally
 
 
-async def _batch(
-    number: int, random: Random, foundry: Foundry, template: Template, where: Path, tally: Tally, planted: bool
-) -> None:
-    async with ground(foundry, where, template, _LEASE) as here:
-        await here.start_server("lease.unchecked:plant" if planted else "")
-        for _ in range(number):
-            place = "report.before" if planted else random.choice(_PLACES)
-            try:
-                overtaken = not planted and random.random() < 0.7
-                await _one(here, place, random, tally, 0.0 if overtaken else _LONG if planted else 1.0)
-            except TimeoutError as error:
-                tally.violations.append(f"{where.name}, {place}: {error}")
-        await here.end()
-        tally.violations += await check(here.scene())
+async def _batch(number: int, random: Random, here: Ground, tally: Tally, planted: bool) -> None:
+    await here.start_server("lease.unchecked:plant" if planted else "")
+    for _ in range(number):
+        place = "report.before" if planted else random.choice(_PLACES)
+        works = _LONG if planted else 0.0 if random.random() < 0.7 else 1.0
+        try:
+            await _one(here, place, random, tally, works)
+        except TimeoutError as error:
+            tally.violations.append(f"{here.where.name}, {place}: {error}")
+    await here.end()
+    tally.violations += await check(here.scene())
 
 
 async def _one(here: Ground, place: str, random: Random, tally: Tally, works: float) -> None:
@@ -94,16 +94,19 @@ async def _one(here: Ground, place: str, random: Random, tally: Tally, works: fl
     seconds; or has done it, if that takes none."""
     overtaken = not works
     in_line = place.startswith(("deliver.", "push."))  # whoever is frozen there keeps others from pushing to the branch
-    level = "supervised" if in_line and overtaken else random.choice(["autonomous", "supervised"])
+    on_the_forge = place.startswith("propose.") or random.random() < 0.3
+    level = "supervised" if on_the_forge or (in_line and overtaken) else random.choice(["autonomous", "supervised"])
+    assert here.forge is not None
+    repository = here.forge.url if on_the_forge else str(here.remote)
     zombie = await here.start_worker("", f"{place}:stop")
-    task = await here.submit({"seconds": works}, permission_level=level)
-    await eventually(zombie.is_stopped, 30)
+    task = await here.submit({"seconds": works}, permission_level=level, repository=repository)
+    await eventually(lambda: _is_frozen(here, zombie, task), 120)
     other = await here.start_worker()
     if overtaken:
         await here.over(task)
         tally.too_late += 1
     else:
-        await eventually(lambda: _claimed_twice(here, task.id), 30)
+        await eventually(lambda: _claimed_twice(here, task.id), 120)
     zombie.tell(signal.SIGCONT)
     await here.over(task)
     tally.zombies += 1
@@ -111,6 +114,13 @@ async def _one(here: Ground, place: str, random: Random, tally: Tally, works: fl
     for worker in (zombie, other):
         await worker.leave()
     here.workers.clear()
+
+
+async def _is_frozen(here: Ground, zombie: Born, task: Task) -> bool:
+    if not zombie.is_stopped():
+        await here.requeued(await here.desk.task(task.id))
+        return False
+    return True
 
 
 async def _claimed_twice(here: Ground, task_id: str) -> bool:
