@@ -8,6 +8,13 @@ import pytest
 
 from agentvine.testing.databases import PostgresqlServer, postgresql_server, sqlite_database
 
+LONG = ("test_sandbox_as_ordinary_user.py", "test_demo.py", "test_faults.py")
+"""Files of single tests that take half a minute and more: begun first, so that no worker is left alone with one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:

@@ -144,7 +144,7 @@ async def test_what_was_broken_off_in_the_middle_of_a_call_goes_on_with_a_word(t
     async with bench_with(tmp_path, *turns) as b:
         assignment = b.assignment()
         running = asyncio.create_task(b.run(assignment))
-        await eventually(lambda: b.workspace("here").exists(), within=30)
+        await eventually(lambda: b.workspace("here").exists())
         running.cancel()
         await asyncio.wait({running})
         assert b.processes() == []

@@ -84,7 +84,7 @@ class Client:
 async def playing(script: Script) -> AsyncIterator[Client]:
     async with (
         serve(script) as running,
-        httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=10) as http,
+        httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=60) as http,
     ):
         yield Client(running, http)
 
@@ -297,7 +297,7 @@ async def test_a_stream_may_fall_silent_in_the_middle_and_go_on() -> None:
 
 
 async def test_closing_ends_every_silence() -> None:
-    async with asyncio.timeout(20), httpx.AsyncClient(trust_env=False, timeout=None) as http:
+    async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False, timeout=None) as http:
         async with serve(one(Turn(text="one", hang_seconds=600))) as running:
             asked = asyncio.create_task(http.post(f"{running.url}/v1/messages", json=request(user("Begin"))))
             while not running.model.requests:
@@ -415,6 +415,6 @@ async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         async with await spawn(
             argv, cwd=tmp_path, env={"PYTHONDONTWRITEBYTECODE": "1"}, output=lambda _, line: said.append(line)
         ) as second:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert await second.wait() == 1
         assert said == [f"Cannot listen at 127.0.0.1:{port} (Address already in use); name another port, or 0 for any."]

@@ -16,24 +16,23 @@ from agentvine.demo.script import Script
 from agentvine.demo.scripted_model import ScriptedModel, serve
 from agentvine.domain.task import NewTask, Task
 from agentvine.domain.work_order import TERMINAL
-from agentvine.kit.doorbell import pause
 from agentvine.kit.process import Completed, Running, run, spawn
+from agentvine.testing.eventually import eventually
 from agentvine.wire.messages import TaskDetail
 
 T = TypeVar("T")
 SURROUNDINGS = environment()
-LONGEST = 90.0
+LONGEST = 180.0
 """Seconds that anything here may take to come true."""
 
 
 async def until(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = LONGEST) -> T:
     """The first true answer of `look`; fails, naming `what`, if there is none in time."""
-    found: T | None = None
-    waited = 0.0
-    while not (found := await look()):
-        assert waited < seconds, f"after {seconds:g} s still not: {what}"
-        await pause(0.05)
-        waited += 0.05
+    try:
+        found = await eventually(look, seconds)
+    except TimeoutError as error:
+        raise AssertionError(f"after {seconds:g} s still not: {what}") from error
+    assert found is not None
     return found
 
 
@@ -146,7 +145,7 @@ async def running_fleet(
         ]
         process = await spawn(argv, cwd=where, env=variables, output=where / "up.log", grace=60, guarded=True)
         try:
-            context = await until(lambda: _context(where, process), "agentvine up is ready", 60)
+            context = await until(lambda: _context(where, process), "agentvine up is ready")
             async with APIClient(context.url, context.key, patience=30) as api:
                 desk = HTTPFrontDesk(api)
                 yield Fleet(where, remote, desk, model.model, process, variables, context.url, context.key)

@@ -1,6 +1,5 @@
 """Kill anything in the middle: every order is completed, and nothing happens twice."""
 
-import asyncio
 import os
 import signal
 from collections import Counter
@@ -9,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from agentvine.broker.embedded import server_binary
-from agentvine.domain.event import EventKind
 from agentvine.domain.execution import Outcome
 from agentvine.domain.work_order import OrderStatus
+from agentvine.domain.worker import WorkerStatus
 from tests.e2e.fleet import Fleet, running_fleet, until
 from tests.e2e.scripts import edits_readme, runs_long, script, stuck_once
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(500)
 
 
 async def _pages(fleet: Fleet) -> Counter[str]:
@@ -116,7 +115,7 @@ async def test_cancelling_leaves_no_process(tmp_path: Path) -> None:
         async def gone() -> bool:
             return not runaways() and not fleet.agents()
 
-        await until(gone, "the process tree is empty", 15)
+        await until(gone, "the process tree is empty")
         assert (await fleet.desk.task(task.id)).order.status is OrderStatus.CANCELLED
         assert await _pages(fleet) == {}
 
@@ -152,24 +151,9 @@ async def test_an_idle_fleet_leaves_at_once_and_deregisters(tmp_path: Path) -> N
         os.kill(fleet.worker("wrk_review-1"), signal.SIGTERM)
 
         async def told() -> bool:
-            return any(
-                [
-                    event.worker_id == "wrk_review-1"
-                    async for event in _recent(fleet)
-                    if event.kind is EventKind.WORKER_OFFLINE
-                ]
-            )
+            return (await fleet.desk.worker("wrk_review-1")).status is WorkerStatus.OFFLINE
 
-        await until(told, "the worker is known to have left", 5)
-
-
-async def _recent(fleet: Fleet):  # type: ignore[no-untyped-def]
-    try:
-        async with asyncio.timeout(0.3):
-            async for event in fleet.desk.events(after=0):
-                yield event
-    except TimeoutError:
-        return
+        await until(told, "the worker is known to have left", 60)
 
 
 def test_the_broker_is_the_bundled_one() -> None:

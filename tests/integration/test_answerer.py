@@ -68,7 +68,7 @@ class Stage:
         self.site, self.model, self.hand, self.claimed = site, model, hand, claimed
 
     @asynccontextmanager
-    async def answering(self, per_day: int = 100, timeout: float = 5.0) -> AsyncIterator[None]:
+    async def answering(self, per_day: int = 100, timeout: float = 60.0) -> AsyncIterator[None]:
         """An answerer runs meanwhile."""
         assistant = Assistant(MODEL, SecretStr(KEY), self.model.url, timeout)
         running = asyncio.create_task(Answerer(self.site.control, assistant, per_day).run())
@@ -85,7 +85,7 @@ class Stage:
     async def told(self, kind: EventKind, request: WorkerRequest) -> Event:
         """The event of this kind about a request, as soon as it is there."""
         desk = await self.site.front_desk()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for event in desk.events(after=0):
                 if event.kind is kind and event.data["request_id"] == request.id:
                     return event
@@ -157,19 +157,20 @@ async def test_it_has_so_many_seconds_and_so_many_questions_a_day(stage: Stage) 
     async with stage.answering(per_day=2, timeout=0.2):
         event = await stage.told(EventKind.REQUEST_LEFT_TO_PEOPLE, first)
         assert event.data["why"] == "the model could not be asked"
+    async with stage.answering(per_day=2):
         second = await stage.asks(ROUND)
         await stage.told(EventKind.REQUEST_ANSWERED, second)
         third = await stage.asks(ROUND)
         assert (await stage.hand.plane.response(third.id, wait_seconds=1.0)) is None, "it had its two"
     stage.site.clock.advance(86_400)
     async with stage.answering(per_day=2):
-        assert await stage.hand.plane.response(third.id, wait_seconds=20) is not None, "another day"
+        assert await stage.hand.plane.response(third.id, wait_seconds=50) is not None, "another day"
 
 
 async def test_a_person_who_is_faster_has_answered(stage: Stage) -> None:
     asked = await stage.asks(SLOW)
     desk = await stage.site.front_desk()
-    async with stage.answering(timeout=5.0):
+    async with stage.answering():
         await eventually(lambda: given(stage))
         answered = await desk.respond(asked.id, m.Reply(verdict="answer", message="I am here"))
         stage.model.model.close()  # now the model hangs up

@@ -294,7 +294,7 @@ async def raw(site: Site, request_: bytes) -> str:
     """The answer to something that no HTTP client would send."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(site.url.rpartition(":")[2]))
     writer.write(request_)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     return answer.decode()

@@ -92,7 +92,7 @@ async def test_an_answer_that_comes_too_late_says_so_and_what_had_happened(town:
     async def expired() -> bool:
         return (await town.desk.request(asked.id)).status is RequestStatus.EXPIRED
 
-    await eventually(expired, within=20)
+    await eventually(expired)
     told = await town.cli("answer", task, "EUR")
     assert told.exit_code == 0, told.stderr
     assert "this came too late" in told.stdout and "Claude was told to decide itself" in told.stdout

@@ -28,7 +28,7 @@ async def chunky(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def large_answers_arrive_whole() -> None:
     async with served(chunky) as url, httpx.AsyncClient() as client:
-        answers = await asyncio.wait_for(_all(client, url), 30)
+        answers = await asyncio.wait_for(_all(client, url), 60)
     expected = sha256(CHUNK * 200 + b"end").hexdigest()
     assert [sha256(answer.content).hexdigest() for answer in answers] == [expected] * 8
 
@@ -45,7 +45,7 @@ async def pipelined_requests_are_answered_in_order() -> None:
         paths = [f"/{number % 3}" for number in range(50)]
         writer.write("".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths[:-1]).encode())
         writer.write(f"GET {paths[-1]} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        text = await asyncio.wait_for(reader.read(), 10)
+        text = await asyncio.wait_for(reader.read(), 60)
         writer.close()
     told = [line.partition(b": ")[2].strip().decode() for line in text.split(b"\n") if line.startswith(b"x-path")]
     assert told == paths
@@ -75,7 +75,7 @@ async def test_a_connection_on_which_nothing_is_asked_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve([listener]))
         reader, writer = await asyncio.open_connection(*listener.getsockname())
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         writer.close()
         server.should_exit = True
         await serving

@@ -125,7 +125,7 @@ async def answered(word: str | None) -> str | None:
 
 async def test_an_answer_does_not_wait_for_it(tmp_path: Path) -> None:
     made = await workspace(tmp_path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         assert await Drafts(made, made.commit, stuck, Kept()).while_waiting(answered("yes")) == "yes"
 
 

@@ -58,7 +58,7 @@ async def test_a_stream_and_a_long_poll_end_with_their_key(site: HttpSite) -> No
     claiming = asyncio.ensure_future(plane.claim(Hand(site, plane, "wrk_one").claim_request(wait_seconds=50)))
     await eventually(lambda: len(site.services.waits) == 3)
     worker = next(one for one in await desk.keys() if one.scope.role is Role.WORKER)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(40):
         await desk.revoke_key(worker.id)
         with pytest.raises(Unauthenticated):
             await claiming
@@ -73,7 +73,7 @@ async def test_a_secret_that_is_replaced_without_overlap_ends_its_waits(site: Ht
     key, secret = await made(site)
     ended, reading = await waiters(site, secret)
     desk = await site.front_desk()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(40):
         await desk.rotate_key(key.id)
         await reading
     assert ended.is_set()
@@ -89,7 +89,7 @@ async def test_a_wait_ends_with_the_overlap_and_one_with_the_new_secret_goes_on(
     assert not old.is_set()
     site.clock.advance(61)
     await site.services.expulsion.look()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(40):
         await reading
     assert not new.is_set()
     going_on.cancel()
@@ -102,7 +102,7 @@ async def test_a_wait_ends_when_its_key_expires(site: HttpSite) -> None:
     assert not ended.is_set()
     site.clock.advance(61)
     await site.services.expulsion.look()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(40):
         await reading
 
 
@@ -113,7 +113,7 @@ async def test_another_server_hears_of_it(site: HttpSite, database_url: str, tmp
         await other.site.keyring.revoke(key.id, "server")
         assert not ended.is_set()
         await site.services.expulsion.look()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(40):
             await reading
 
 
@@ -124,7 +124,7 @@ async def test_a_server_looks_by_itself(tmp_path: Path) -> None:
             new = adm.NewKey(name="x", scope=VIEWER, expires_in_seconds=1.0)
             secret = (await desk.create_key(new)).secret
             async with (
-                asyncio.timeout(expulsion.LOOK_SECONDS + 6),
+                asyncio.timeout(expulsion.LOOK_SECONDS + 60),
                 api(url, secret) as viewer,
                 viewer.http.stream("GET", routes.EVENTS.url()) as stream,
             ):

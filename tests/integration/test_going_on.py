@@ -163,8 +163,8 @@ async def stored(h: House, claimed: m.Claimed) -> None:
             return "notes.md" in await h.repository.git("ls-tree", "--name-only", "FETCH_HEAD")
         return False
 
-    await eventually(heard, within=30)
-    await eventually(kept, within=30)
+    await eventually(heard)
+    await eventually(kept)
 
 
 async def test_comments_reach_claude_while_it_works_and_when_it_is_done(tmp_path: Path) -> None:

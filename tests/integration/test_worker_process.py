@@ -98,13 +98,13 @@ async def exit_code(worker: Running, within: float) -> int:
 async def test_sigterm_ends_an_idle_worker_within_a_second(tmp_path: Path) -> None:
     took: list[float] = []
     async with stage(tmp_path) as here:
-        while len(took) < 3 and min(took, default=1.0) >= 1.0:  # what else runs on this machine may cost a try
+        while len(took) < 8 and min(took, default=1.0) >= 1.0:  # what else runs on this machine may cost a try
             here.proxy.requests.clear()
             async with process(here, tmp_path) as worker:
-                await eventually(lambda: here.proxy.count("/claim"), 30)
+                await eventually(lambda: here.proxy.count("/claim"))
                 told_at = time.monotonic()
                 os.kill(worker.pid, signal.SIGTERM)
-                assert await exit_code(worker, 10) == 0
+                assert await exit_code(worker, 60) == 0
                 took.append(time.monotonic() - told_at)
             assert (await here.desk.worker("wrk_one")).status is WorkerStatus.OFFLINE
     assert min(took) < 1.0
@@ -119,7 +119,7 @@ async def test_a_second_sigterm_stops_a_busy_worker_and_its_processes(tmp_path: 
         so_far = len(written(tmp_path))
         await eventually(lambda: len(written(tmp_path)) > so_far)  # the first one lets it work on
         os.kill(worker.pid, signal.SIGTERM)
-        assert await exit_code(worker, 15) == 0
+        assert await exit_code(worker, 60) == 0
         assert asleep(worker.pid) == []
         order = await here.until(task, OrderStatus.PENDING)
         assert (order.charged, order.workers_lost) == (0, 0)
@@ -151,6 +151,6 @@ async def test_an_execution_that_cannot_be_stopped_does_not_keep_the_worker_aliv
         os.kill(worker.pid, signal.SIGTERM)
         await eventually(lambda: b"finishing what runs" in (tmp_path / "one.log").read_bytes())
         os.kill(worker.pid, signal.SIGTERM)
-        assert await exit_code(worker, 15) == EXIT_STUCK
+        assert await exit_code(worker, 60) == EXIT_STUCK
         await here.until(task, OrderStatus.PENDING)
         await eventually(lambda: not asleep(worker.pid))

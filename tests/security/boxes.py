@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from agentvine.kit.doorbell import pause
 from agentvine.kit.process import Completed, spawn
+from agentvine.testing.eventually import eventually
 from agentvine.worker.agent.claude import bundled_cli
 from agentvine.worker.sandbox.base import Box, BoxSpec
 from agentvine.worker.sandbox.bubblewrap import Bubblewrap
@@ -148,6 +148,4 @@ def left_of(where: Place) -> list[int]:
 
 async def until(fact: Callable[[], object]) -> None:
     """Wait until `fact` is true; fail if it does not become so."""
-    async with asyncio.timeout(SOON):
-        while not fact():
-            await pause(0.02)
+    await eventually(fact, SOON)

@@ -27,7 +27,7 @@ from agentvine.worker.settings import WorkerConfig
 from tests.security.cases import DELIVERED, Case
 from tests.security.territory import CANARIES, Territory, filled, territory
 
-LONGEST = 90.0
+LONGEST = 240.0
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     "": {"max_repairs": 0},
     "small": {
@@ -37,7 +37,7 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
         "disk_limit_mb": 60,
         "file_count_limit": 3000,
         "file_size_limit_mb": 50,
-        "test_timeout": 5,
+        "test_timeout": 60,
     },
     "repairing": {"max_repairs": 1},
     "proxied": {"max_repairs": 0, "allowed_hosts": "127.0.0.1:@LISTED@"},
@@ -106,7 +106,7 @@ class Estate:
         repository = await GitRepository.create(folder, case.all_files(self.here.facts))
         if case.built:
             script = filled(case.built, self.here.facts)
-            done = await run(["sh", "-e", "-c", script], cwd=folder, env=ENV, timeout=30)
+            done = await run(["sh", "-e", "-c", script], cwd=folder, env=ENV, timeout=60)
             assert done.exit_code == 0, done
         return await repository.bare_copy(folder.with_suffix(".git"))
 
@@ -134,8 +134,8 @@ class Estate:
             "poll_interval": 5.0,
             "anthropic_base_url": self.model.url,
             "anthropic_api_key": CANARIES["model key"],
-            "agent_exit_timeout": 5.0,
-            "task_timeout": 45,
+            "agent_exit_timeout": 30.0,
+            "task_timeout": 200,
             **{name: self._filled(value) for name, value in SETTINGS[case.settings].items()},
         }
         config = WorkerConfig.model_validate(values)
@@ -144,7 +144,7 @@ class Estate:
             yield worker
         finally:
             shutdown.stop()
-            await asyncio.wait({worker}, timeout=30)
+            await asyncio.wait({worker}, timeout=60)
         assert worker.result() == EXIT_OK
 
     def _filled(self, value: object) -> object:

@@ -105,6 +105,9 @@ ROWS = {
     "GET /keys/me": Row(ALL),
     "GET /audit": Row(ADMIN),
     "GET /audit/verification": Row(ADMIN),
+    "POST /prune": Row(ADMIN, body={"older_than_seconds": 3600, "dry_run": True}),
+    "GET /model-limits": Row(LOOK),
+    "DELETE /model-limits/{account}": Row(ADMIN),
     "GET /health": Row(OPEN),
     "GET /ready": Row(OPEN),
     "GET /metrics": Row(LOOK),
@@ -118,6 +121,7 @@ NOTHING = {
     "task_id": "tsk_00000000000000000000000000",
     "key_id": "key_00000000000000000000000000",
     "name": "diff",
+    "account": "default",
 }
 HERE, THERE = "https://git.example/team/here.git", "https://git.example/team/there.git"
 TYPES = (TaskType.DOCS, TaskType.TEST)

@@ -7,21 +7,26 @@ from typing import TypeVar, overload
 from agentvine.kit.doorbell import pause
 
 _T = TypeVar("_T")
+PATIENCE = 60.0
+"""Seconds. Only who waits in vain waits that long: it is for the slowest machine, not for the usual one."""
+_FIRST, _LONGEST, _SHARE = 0.01, 0.1, 0.03
+"""Pauses between looks, in seconds, and as a share of the time waited: looking takes from what is waited for."""
 
 
 @overload
-async def eventually(fact: Callable[[], Awaitable[_T]], within: float = 10.0) -> _T: ...
+async def eventually(fact: Callable[[], Awaitable[_T]], within: float = PATIENCE) -> _T: ...
 @overload
-async def eventually(fact: Callable[[], _T], within: float = 10.0) -> _T: ...
-async def eventually(fact: Callable[[], object], within: float = 10.0) -> object:
+async def eventually(fact: Callable[[], _T], within: float = PATIENCE) -> _T: ...
+async def eventually(fact: Callable[[], object], within: float = PATIENCE) -> object:
     """What `fact` returns (awaited if need be) as soon as that is truthy. Raises TimeoutError if it is not in time."""
-    until = time.monotonic() + within
+    began = time.monotonic()
     while True:
         found = fact()
         if isinstance(found, Awaitable):
             found = await found
         if found:
             return found
-        if time.monotonic() > until:
+        waited = time.monotonic() - began
+        if waited > within:
             raise TimeoutError(f"still not so after {within:g} s: {fact}")
-        await pause(0.01)
+        await pause(min(_FIRST + _SHARE * waited, _LONGEST))

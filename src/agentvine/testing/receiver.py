@@ -26,7 +26,8 @@ class Delivery:
 
 @dataclass(slots=True)
 class Receiver:
-    """`answers` are given one by one, as status line and headers; None: none at all. After them it says 204."""
+    """`answers` are given one by one, as status line and headers; None: none at all; "": it hangs up. After them it
+    says 204."""
 
     url: str
     deliveries: list[Delivery] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Receiver:
             answer = self.answers.popleft() if self.answers else "204 No Content"
             if answer is None:
                 await reader.read()  # until the other side hangs up
+            if not answer:
                 return
             writer.write(f"HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()

@@ -17,7 +17,7 @@ from agentvine.kit.shutdown import Shutdown
 from agentvine.server.main import BoundServer, serve
 from agentvine.server.settings import ServerSettings
 from agentvine.testing.databases import sqlite_database
-from agentvine.testing.eventually import eventually
+from agentvine.testing.eventually import PATIENCE, eventually
 from agentvine.testing.proxy import Proxy
 from agentvine.wire.administration import NewKey
 from agentvine.wire.messages import Claimed
@@ -132,7 +132,7 @@ class Stage:
     async def order(self, task: Task) -> WorkOrder:
         return await self.desk.work_order(task.work_order_id)
 
-    async def until(self, task: Task, status: OrderStatus, within: float = 15.0) -> WorkOrder:
+    async def until(self, task: Task, status: OrderStatus, within: float = PATIENCE) -> WorkOrder:
         """The task's order, as soon as it is in `status`."""
 
         async def look() -> WorkOrder | None:

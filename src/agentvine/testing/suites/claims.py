@@ -207,7 +207,7 @@ class LongPolls:
 
     async def test_a_new_order_wakes_a_waiting_claim(self, site: Site) -> None:
         desk, worker = await site.front_desk(), await a_worker(site)
-        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(25), asyncio.TaskGroup() as group:
             waiting = group.create_task(worker.claim(wait_seconds=30))
             await desk.submit(a_task())
         assert waiting.result() is not None
@@ -216,7 +216,7 @@ class LongPolls:
         desk = await site.front_desk()
         plain = [await a_worker(site, f"wrk_{number}") for number in range(4)]
         rust = await a_worker(site, "wrk_rust", specializations=("rust",))
-        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(25), asyncio.TaskGroup() as group:
             waiting = [group.create_task(worker.claim(wait_seconds=30)) for worker in [*plain, rust]]
             await desk.submit(a_task("rust", specializations=("rust",), priority=9))
             for number in range(4):
@@ -228,7 +228,7 @@ class LongPolls:
     async def test_a_waiting_claim_ends_with_its_key(self, site: Site) -> None:
         desk, worker, other = await site.front_desk(), await a_worker(site), await a_worker(site, "wrk_other")
         (its_key,) = [one.key_id for one in await desk.workers() if one.id == worker.id]
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(25):
             waiting = asyncio.ensure_future(worker.claim(wait_seconds=30))
             await asyncio.wait([waiting], timeout=0.1)
             second = asyncio.ensure_future(other.claim(wait_seconds=30))
@@ -241,7 +241,7 @@ class LongPolls:
 
     async def test_a_waiting_claim_ends_when_its_worker_drains(self, site: Site) -> None:
         desk, worker, other = await site.front_desk(), await a_worker(site), await a_worker(site, "wrk_other")
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(25):
             waiting = asyncio.ensure_future(worker.claim(wait_seconds=30))
             await asyncio.wait([waiting], timeout=0.1)
             second = asyncio.ensure_future(other.claim(wait_seconds=30))
@@ -257,7 +257,7 @@ class LongPolls:
         claimed = await worker.take_and_start()
         question = worker.question(claimed)
         await worker.park(claimed, question)
-        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(25), asyncio.TaskGroup() as group:
             waiting = group.create_task(worker.claim(wait_seconds=30))
             await desk.respond(question.id, _answer())
         assert waiting.result() is not None
@@ -267,7 +267,7 @@ class LongPolls:
         for number in range(site.terms.repository_concurrency + 1):
             await desk.submit(a_task(str(number)))
         running = [await worker.take() for _ in range(site.terms.repository_concurrency)]
-        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(25), asyncio.TaskGroup() as group:
             waiting = group.create_task(other.claim(wait_seconds=30))
             await asyncio.wait([waiting], timeout=0.1)
             await worker.complete(running[0])

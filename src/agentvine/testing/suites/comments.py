@@ -48,7 +48,7 @@ class Comments:
         assert page.comments == (first,)
         assert (first.number, first.text, first.task_id) == (1, HELLO.text, task.id)
         assert first.author == f"key:{(await desk.who_am_i()).key.id}"
-        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(25), asyncio.TaskGroup() as group:
             waiting = group.create_task(
                 worker.plane.comments(claimed.order.id, wanted(claimed, after=1, wait_seconds=30))
             )

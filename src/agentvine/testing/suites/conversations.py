@@ -44,7 +44,7 @@ class Conversations:
         claimed = await worker.take_and_start()
         question = worker.question(claimed)
         await worker.plane.ask(claimed.lease.execution_id, question)
-        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(25), asyncio.TaskGroup() as group:
             waiting = group.create_task(worker.plane.response(question.id, wait_seconds=30))
             await desk.respond(question.id, LEFT)
         assert waiting.result() is not None

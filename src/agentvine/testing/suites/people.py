@@ -243,7 +243,7 @@ class Events:
         desk = await site.front_desk()
         first = await desk.submit(a_task())
         stream = desk.events(after=0)
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(25):
             async for event in stream:
                 if event.task_id == first.id:
                     break
@@ -386,7 +386,7 @@ class Audit:
 async def events_until(desk: FrontDesk, last: EventKind, *, after: int = 0, task_id: str | None = None) -> list[Event]:
     """The events behind number `after`, up to the first of that kind."""
     seen: list[Event] = []
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(25):
         async for event in desk.events(after=after, task_id=task_id):
             seen.append(event)
             if event.kind is last:

@@ -69,11 +69,11 @@ class Reports:
         await desk.submit(a_task())
         claimed = await worker.take_and_start()
         execution_id = claimed.lease.execution_id
-        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(25), asyncio.TaskGroup() as group:
             waiting = group.create_task(desk.transcript(execution_id, wait_seconds=30))
             await worker.say(claimed, 0, "at last")
         assert len(waiting.result().entries) == 1
-        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(25), asyncio.TaskGroup() as group:
             waiting = group.create_task(desk.transcript(execution_id, after=1, wait_seconds=30))
             await worker.complete(claimed)
         assert waiting.result().over
