@@ -47,13 +47,13 @@ demo: $(STAMP) ## watch six workers deliver six tasks, with the real Claude Code
 	@$(BIN)/agentvine demo
 
 test: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## all tests that belong to a change
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=40
 
 security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (part of `make test`)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security
 
-proof: $(STAMP) $(GO_CACHE) ## every cheat has to be refused and every honest run delivered (a share of it is part of `make test`)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof --every-case
+proof: $(STAMP) $(GO_CACHE) $(HISTORY) ## every cheat has to be refused and every honest run delivered (a share of it is part of `make test`)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof tests/history --every-case
 
 chaos: $(STAMP) ## kill at every step, freeze workers, break everything else, and count (MINUTES=10 SEED=1 ZOMBIES=500 DATABASE=sqlite)
 	$(BIN)/python -m tests.chaos --matrix --kills $(KILLS) --zombies $(ZOMBIES) --leaving 20 --minutes $(MINUTES) --seed $(SEED) --database $(DATABASE)

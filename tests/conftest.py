@@ -12,6 +12,11 @@ LONG = ("test_sandbox_as_ordinary_user.py", "test_demo.py", "test_faults.py")
 """Files of single tests that take half a minute and more: begun first, so that no worker is left alone with one."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("proof")
+    group.addoption("--every-case", action="store_true", help="try every case of the corpora, not a share of them")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG)
 

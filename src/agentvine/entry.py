@@ -125,7 +125,8 @@ class _Announcement:
             print(f"other commands will not find this server: {path} cannot be written: {error}", file=sys.stderr)
         else:
             self.take_back = lambda: remove_context(context, path)
-        print(f"AgentVine is up at {running.url}; its data is in {running.data}; {len(running.workers)} workers start.")
+        starting = "1 worker starts" if len(running.workers) == 1 else f"{len(running.workers)} workers start"
+        print(f"AgentVine is up at {running.url}; its data is in {running.data}; {starting}.")
         print("`agentvine submit --help` shows how to give it work, `agentvine tasks` what it does.", flush=True)
 
 

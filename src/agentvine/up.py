@@ -35,6 +35,8 @@ from agentvine.wire.administration import NewKey
 DEFAULT_PORT = 8420
 _LONGEST_START = 30.0
 _SERVER_GRACE = 10.0
+_LEFT = 0
+"""The exit code of a worker that was told to leave."""
 _LOOK_SECONDS = 0.02
 _BACKLOG = 2048
 
@@ -138,7 +140,9 @@ async def up(plan: Plan, shutdown: Shutdown, on_ready: Callable[[Up], None]) -> 
         parts = _Parts(plan, keys, listener, broker.url)
         server = await stack.enter_async_context(Kept("server", parts.start_server, _SERVER_GRACE))
         await _answering(parts.url, server, parts.log("server"))
-        workers = [Kept(name, parts.start_worker(kind, name), plan.grace + 15) for kind, name in _names(plan)]
+        workers = [
+            Kept(name, parts.start_worker(kind, name), plan.grace + 15, left_with=_LEFT) for kind, name in _names(plan)
+        ]
         await stack.enter_async_context(kept_small(parts.logs))
         async with _fleet(workers, shutdown):
             on_ready(Up(parts.url, keys.admin, plan.data, tuple(worker.name for worker in workers)))

@@ -82,4 +82,18 @@ HISTORIES = (
         ("src/cachetools/_decorators.py", "with lock:\n            return info(", "if lock:\n            return info("),
         ("-o", "pythonpath=src", "tests/test_cached.py"),
     ),
+    History(
+        "pyflakes_print",
+        "An augmented assignment to print makes it crash",
+        "pyflakes-3.0.0",
+        "pyflakes-3.0.1",
+        {"pyflakes/checker.py": EVERY},
+        {"pyflakes/test/test_other.py": ("print_augmented",)},
+        (
+            "pyflakes/checker.py",
+            "(node.target, node)\n        self.h",
+            "(node.target, self.getParent(node.target))\n        self.h",
+        ),
+        ("pyflakes/test/test_other.py",),
+    ),
 )

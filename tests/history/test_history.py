@@ -23,7 +23,7 @@ from agentvine.worker.sandbox.base import Box
 from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.verify import Verifier, failing
 from tests.history.distributions import files_of, with_blocks
-from tests.history.histories import HISTORIES, Blocks, History
+from tests.history.histories import Blocks, History
 from tests.integration.test_executor import House, commit, house, turn, write
 from tests.proof.agent import ScriptedAgent
 from tests.proof.case import Turn as Deed
@@ -80,7 +80,6 @@ def patient(h: House) -> House:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.name)
 async def test_it_is_judged_as_it_was(history: History, tmp_path: Path) -> None:
     fix, test = changed(history, history.fix), changed(history, history.test)
     writes = [write(path, content) for path, content in {**fix, **test}.items()]

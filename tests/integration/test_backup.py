@@ -4,11 +4,13 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import sys
 import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,10 @@ import pytest
 from agentvine.domain.precedent import Remember
 from agentvine.domain.work_order import OrderStatus
 from agentvine.kit.clock import SystemClock
+from agentvine.kit.configuration import ConfigurationError
+from agentvine.kit.process import run
 from agentvine.server.backup import Copied, back_up, export, restore, take_in
+from agentvine.server.schema import go_back, look
 from agentvine.server.settings import ServerSettings
 from agentvine.store import plain, readers
 from agentvine.store.archive import ArchiveError
@@ -25,6 +30,7 @@ from agentvine.testing.clock import ManualClock
 from agentvine.testing.databases import PostgresqlServer, sqlite_database
 from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire import messages as m
+from agentvine.worker.sandbox.host import find_bubblewrap
 from tests.integration.town import running_town
 
 SECRET_FILES = {"signing.key": b"a private key", "keys.json": b"{}", "first-key": b"av_1\n"}
@@ -250,3 +256,25 @@ async def test_what_the_place_lacks_is_told(tmp_path: Path) -> None:
                 await asyncio.to_thread(write, nowhere, tmp_path / "other")
     put = await asyncio.to_thread(restore, nowhere, tmp_path / "folder")
     assert put.missing_artifacts == (digest,)
+
+
+async def test_a_volume_is_filled_where_it_is_mounted(two: tuple[Path, Path], tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir(mode=0o750)
+    bubblewrap = await find_bubblewrap()
+    env = {"LD_LIBRARY_PATH": str(bubblewrap.libraries or ""), "HOME": str(tmp_path)}
+    mounted = [str(bubblewrap.path), "--dev-bind", "/", "/", "--bind", str(volume), str(volume), "--"]
+    command = [sys.executable, "-m", "agentvine", "restore", str(two[0]), "--data", str(volume)]
+    done = await run([*mounted, *command], cwd=tmp_path, env=env, timeout=120)
+    assert done.exit_code == 0, done.stderr
+    assert {path.name for path in volume.iterdir()} == {*SECRET_FILES, "agentvine.db", "artifacts", "policy.toml"}
+    assert (volume / "signing.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_to_look_for_a_schema_makes_no_database(tmp_path: Path) -> None:
+    for data in (tmp_path, tmp_path / "none"):
+        nowhere = place(f"sqlite:///{data / 'agentvine.db'}", data)
+        for ask in (look, partial(go_back, to="0001", really=False)):
+            with pytest.raises(ConfigurationError, match="there is no database"):
+                ask(nowhere)
+    assert list(tmp_path.iterdir()) == []

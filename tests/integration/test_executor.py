@@ -415,6 +415,18 @@ async def test_a_repository_that_cannot_be_set_up(tmp_path: Path, toml: str, sai
         assert said in conclusion.failure.detail
 
 
+async def test_a_base_that_cannot_be_tested_ends_it_before_the_model_is_paid_for_more(tmp_path: Path) -> None:
+    files = {**FILES, ".agentvine.toml": "[test]\ncommand = 'not-there-at-all'\n"}
+    waits = Scenario(name="waits", match=("Adding is wrong",), turns=(turn(bash("tail -f /dev/null")),))
+    async with house(tmp_path, waits, files=files) as h:
+        await h.submit(TaskType.BUGFIX, "Adding is wrong")
+        patient = TaskExecutor(replace(h.shop, watchdog=Watchdog(240, 240, 10, 240)))
+        conclusion, _ = await h.execute(await h.claim(TaskType.BUGFIX), patient)
+        assert isinstance(conclusion, Failed)
+        assert conclusion.failure.reason is FailureReason.SETUP_FAILED
+        assert "cannot be started" in conclusion.failure.detail
+
+
 # ── a person decides ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from agentvine.domain.errors import NotFound
-from agentvine.domain.retry import Failure, FailureReason
-from agentvine.domain.work_order import OrderStatus
+from agentvine.domain.retry import LONGEST_WAIT, Failure, FailureReason
+from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.server.terms import Terms
 from agentvine.testing.cast import Hand, a_task, registration
 from agentvine.testing.site import InProcessSite, in_process_site
@@ -83,6 +83,21 @@ async def test_a_shorter_limit_does_not_cut_a_longer_one_short_and_one_can_be_li
         await desk.lift_model_limit("shared")
     third = await desk.submit(a_task("third"))
     assert (await worker.take()).task.id == third.id
+
+
+async def test_a_limit_of_a_week_and_one_told_on_a_clock_that_was_set_right(site: InProcessSite) -> None:
+    desk, worker = await site.front_desk(), await of_account(site, "wrk_one", "shared")
+    await desk.submit(a_task())
+    claimed = await worker.take_and_start()
+    site.clock.set_back(-10 * 365 * 86_400)
+    await site.pass_time(10)
+    await limited(worker, claimed, LONGEST_WAIT)
+    order = await desk.work_order(claimed.order.id)
+    assert WorkOrder.model_validate_json(order.model_dump_json()) == order, "a client can read it"
+    site.clock.set_back(10 * 365 * 86_400)
+    await site.pass_time(10)
+    assert await desk.model_limits() == ()
+    assert (await worker.take()).task.id == order.task_id
 
 
 async def test_people_see_a_limit_and_lift_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from agentvine.kit.process import Completed, run
 from agentvine.testing.git_repository import ENV, GitRepository, git
+from agentvine.worker.breaker import SUSPECT
 from agentvine.worker.checkout import checkout_clean
 from agentvine.worker.folders import remove_folder
 from agentvine.worker.git import Git
@@ -315,6 +316,22 @@ async def test_a_hostile_workspace_runs_nothing_on_the_host(world: World) -> Non
     await made.remove()
     assert not canary.exists()
     assert not made.path.exists()
+
+
+@pytest.mark.parametrize("command", ["add", "commit", "bundle"])
+async def test_a_full_disk_is_not_held_against_the_result(world: World, command: str) -> None:
+    made = await world.workspace()
+    (made.path / "a.txt").write_text("mine\n")
+
+    async def box(argv: Sequence[str], *, cwd: Path, timeout: float) -> Completed:
+        if command not in argv:
+            return await Box()(argv, cwd=cwd, timeout=timeout)
+        said = "echo 'error: unable to write file: No space left on device' >&2; exit 128"
+        return await Box()(["sh", "-c", said], cwd=cwd, timeout=timeout)
+
+    with pytest.raises(ExportFailed, match="No space left") as caught:
+        await export_bundle(made, world.base, "fix: it", box)
+    assert caught.value.reason in SUSPECT
 
 
 @pytest.mark.parametrize("trick", ["link", "pipe", "folder", "large", "nothing"])

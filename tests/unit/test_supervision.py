@@ -80,3 +80,12 @@ async def test_leaving_ends_the_part_and_starts_no_other() -> None:
         part = await starter.parts.get()
     assert part.grace == 7.0
     assert starter.calls == 1
+
+
+async def test_a_part_that_left_as_it_was_told_to_stays_away() -> None:
+    starter = Starter()
+    async with asyncio.timeout(60), Kept("part", starter, 7.0, backoff=AT_ONCE, left_with=0) as kept:
+        (await starter.parts.get()).crash(1)
+        (await starter.parts.get()).crash(0)
+        await kept.gone.wait()
+    assert starter.calls == 2

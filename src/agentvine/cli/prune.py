@@ -45,10 +45,15 @@ async def prune(call: Call, older_than: Older, what: What = None, dry_run: Dry =
     if as_json:
         call.screen.json(done)
         return
-    told = ", ".join(f"{getattr(done, name)} {name.replace('_', ' ')}" for name in _SUMMED if getattr(done, name))
+    told = ", ".join(_counted(getattr(done, name), name) for name in _SUMMED if getattr(done, name))
     call.screen.say("would remove " if dry_run else "removed ", told or "nothing")
     if done.files:
-        call.screen.say(f"{done.files} files ({done.file_bytes} bytes) are gone from the disk")
+        call.screen.say(f"gone from the disk: {_counted(done.files, 'files')} ({_counted(done.file_bytes, 'bytes')})")
+
+
+def _counted(number: int, things: str) -> str:
+    noun = things.replace("_", " ")
+    return f"{number} {noun}" if number != 1 else f"1 {re.sub('ies$', 'y', noun).removesuffix('s')}"
 
 
 def _sum(before: "Pruned", now: "Pruned") -> "Pruned":

@@ -34,7 +34,9 @@ async def latest(desk: FrontDesk, typed: str, what: str, get: Callable[[str], Aw
             return await get(execution.id)
         except NotFound:
             continue
-    raise NotFound(f"task {task} is {detail.task.status.value} and has no {what} yet", kind=what, id=task)
+    status = detail.task.status
+    yet = "" if status.value in ("completed", "failed", "cancelled") else " yet"
+    raise NotFound(f"task {task} is {status.value} and has no {what}{yet}", kind=what, id=task)
 
 
 def print_diff(screen: Screen, diff: str) -> None:

@@ -146,7 +146,9 @@ def step(order: WorkOrder, move: Move) -> WorkOrder:
     targets = TRANSITIONS.get((order.status, type(move)))
     if targets is None:
         verb = type(move).__name__.lower()
-        raise Conflict(f"a work order that is {order.status} cannot {verb}", status=order.status.value, move=verb)
+        raise Conflict(
+            f"the work order is {order.status}: {verb} is not possible", status=order.status.value, move=verb
+        )
     changes = _EFFECTS[type(move)](order, move)
     after = order.model_copy(update={**changes, "updated_at": move.at})
     assert after.status in targets, f"{move!r} led to {after.status}"  # noqa: S101 - the table is the law

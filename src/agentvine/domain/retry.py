@@ -11,6 +11,9 @@ from pydantic import BeforeValidator, Field
 
 from agentvine.domain.base import Model, Text
 
+LONGEST_WAIT = 604_800.0
+"""Seconds, a week: the longest that anybody is made to wait by what another side says."""
+
 
 class FailureReason(StrEnum):
     """Every way in which an execution can end without a delivery."""
@@ -75,7 +78,7 @@ class Failure(Model):
 
     reason: Annotated[FailureReason, BeforeValidator(_known)]
     detail: Text = ""
-    retry_after_seconds: float | None = Field(default=None, ge=0, le=604_800, allow_inf_nan=False)
+    retry_after_seconds: float | None = Field(default=None, ge=0, le=LONGEST_WAIT, allow_inf_nan=False)
     """When the other side said so, the shortest time until it makes sense to try again."""
 
 

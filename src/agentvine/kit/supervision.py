@@ -37,7 +37,8 @@ class Kept:
     """A part that is kept running while the block runs, and ended on leaving it.
 
     `start` starts it; what it raises the first time is raised on entering, what it raises later counts as an end.
-    `grace` is how long the part may take to end when it is asked to.
+    `grace` is how long the part may take to end when it is asked to. A part that ends with `left_with` has left because
+    somebody told it to, and is not started again.
     """
 
     def __init__(
@@ -48,13 +49,17 @@ class Kept:
         *,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
+        left_with: int | None = None,
     ) -> None:
         self.name = name
         self.part: Part | None = None
         self.starts = 0
         """How often it was started."""
+        self.gone = asyncio.Event()
+        """Set once it has left for good."""
         self._start_part = start
         self._grace = grace
+        self._left_with = left_with
         self._backoff = backoff or Backoff(first=0.5, most=30.0)
         self._clock = clock or SystemClock()
         self._watcher: asyncio.Task[None] | None = None
@@ -82,6 +87,10 @@ class Kept:
         while True:
             began = self._clock.elapsed()
             code = await self.part.wait() if self.part is not None else None
+            if code is not None and code == self._left_with:
+                _log.info("left as it was told to; it is not started again", name=self.name)
+                self.gone.set()
+                return
             healthy = self._clock.elapsed() - began >= HEALTHY_SECONDS
             quick_ends = 1 if healthy else quick_ends + 1
             delay = self._backoff.delay(quick_ends)

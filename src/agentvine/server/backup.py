@@ -13,7 +13,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -170,7 +170,7 @@ def _put_in_place(settings: ServerSettings, source: Path, kind: str, why: str, *
         if not only_check:
             _check_place(settings)
         try:
-            beside = data.parent if not only_check else Path(stack.enter_context(TemporaryDirectory()))
+            beside = _room_for(data) if not only_check else Path(stack.enter_context(TemporaryDirectory()))
             there = stack.enter_context(archive.opened(source, beside))
             _check(there, kind, source)
             if only_check:
@@ -209,7 +209,7 @@ def _try_out(there: Opened, folder: Path) -> None:
 
 
 def _filled(settings: ServerSettings, there: Opened, why: str) -> int:
-    """Fill the data directory, which appears when it is complete, and the database. Returns what was given back."""
+    """Fill the data directory, its database file last, and the database. Returns what was given back."""
     staged = there.folder / "data"
     staged.mkdir(mode=0o700)
     for name, path in there.named("files"):
@@ -222,15 +222,32 @@ def _filled(settings: ServerSettings, there: Opened, why: str) -> int:
     url = settings.database if final is None else f"sqlite:///{staged / archive.DATABASE}"
     _filled_database(there, url, staged)
     given_back = asyncio.run(_begin_anew(url, why))
-    if settings.data.exists():
-        settings.data.rmdir()
-    staged.rename(settings.data)
+    _put(staged, settings.data)
     put = settings.data / archive.DATABASE
     if final is not None and final != put:
         _made(final.parent)
         shutil.move(put, final)
     os.sync()
     return given_back
+
+
+def _room_for(data: Path) -> Path:
+    """Where to unpack: in the data directory if it is there, else beside it.
+
+    Renaming needs one file system, and a directory that is there may be a volume: nothing can replace that, and what is
+    beside it is not ours.
+    """
+    return data if data.is_dir() else data.parent
+
+
+def _put(staged: Path, data: Path) -> None:
+    if not data.is_dir():
+        staged.rename(data)
+        return
+    with suppress(PermissionError):  # whoever made it decides who reads it
+        data.chmod(0o700)
+    for path in sorted(staged.iterdir(), key=lambda path: path.name == archive.DATABASE):  # that last
+        path.rename(data / path.name)
 
 
 def _filled_database(there: Opened, url: str, folder: Path) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from random import Random
 
 from agentvine.domain.model_limit import UNKNOWN_SECONDS, ModelLimit
-from agentvine.domain.retry import Failure, FailureReason
+from agentvine.domain.retry import LONGEST_WAIT, Failure, FailureReason
 from agentvine.kit.clock import Clock
 from agentvine.kit.logs import logger
 from agentvine.store import model_limits
@@ -33,7 +33,7 @@ def noted(unit: Unit, clock: Clock, random: Random, worker_id: str, failure: Fai
     )
     model_limits.note(unit, limit)
     _log.warning("a model account has to wait", account=limit.account, seconds=round(wait), worker_id=worker_id)
-    return failure.model_copy(update={"retry_after_seconds": wait + limit.spread * random.random()})
+    return failure.model_copy(update={"retry_after_seconds": min(wait + limit.spread * random.random(), LONGEST_WAIT)})
 
 
 class LimitsInForce:

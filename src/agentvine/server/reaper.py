@@ -13,10 +13,12 @@ from agentvine.kit import failpoints
 from agentvine.kit.doorbell import Doorbell
 from agentvine.kit.logs import logger
 from agentvine.server.worker_desk import ControlPlaneService
-from agentvine.store import requests, work_orders, workers
+from agentvine.store import model_limits, requests, work_orders, workers
 from agentvine.store.unit import Unit
 
 _AT_ONCE = 100
+_AHEAD_SECONDS = 60.0
+"""What was written so much later than it is now was written by a clock that was wrong; servers may differ by less."""
 _log = logger("reaper")
 
 
@@ -63,6 +65,7 @@ class Reaper:
             self._listening_since = this.elapsed
             if refreshed:
                 _log.info("leases begin anew", why=why, leases=refreshed)
+        await self._end_waits_from_ahead(this)
         await self._control.database.write(self._control.orders.promote_due)
         await self._expire_leases()
         await self._expire_requests()
@@ -81,6 +84,17 @@ class Reaper:
         if abs(jump) > self._terms.clock_jump_seconds:
             return f"the wall clock jumped by {jump:.1f} s"
         return None
+
+    async def _end_waits_from_ahead(self, this: _Round) -> None:
+        """Who waits by a clock that was far ahead, and was set right since, waits no longer."""
+        ahead = this.wall + timedelta(seconds=_AHEAD_SECONDS)
+
+        def work(unit: Unit) -> int:
+            delayed = work_orders.end_delays_from_ahead(unit, this.wall, ahead)
+            return delayed + model_limits.forget_from_ahead(unit, ahead)
+
+        if ended := await self._control.database.write(work):
+            _log.info("the clock was taken back; what waited for its time goes on", waits=ended)
 
     async def _expire_leases(self) -> None:
         def work(unit: Unit) -> int:

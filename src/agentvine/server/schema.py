@@ -4,6 +4,7 @@ from agentvine.domain.base import Model
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.server.settings import ServerSettings
 from agentvine.store.migrate import DatabaseDamaged, DatabaseTooNew, SchemaUnknown, downgrade, revisions, schema
+from agentvine.store.plain import sqlite_path
 
 
 class Schema(Model):
@@ -19,6 +20,7 @@ class Schema(Model):
 
 def look(settings: ServerSettings) -> Schema:
     """Which schema there is. Raises `ConfigurationError`."""
+    _check_there(settings)
     try:
         return Schema(schema_now=schema(settings.database), known=revisions())
     except DatabaseDamaged as error:
@@ -27,9 +29,16 @@ def look(settings: ServerSettings) -> Schema:
 
 def go_back(settings: ServerSettings, to: str, *, really: bool) -> Schema:
     """Bring it to the older one, or only say what would be gone. Raises `ConfigurationError`."""
+    _check_there(settings)
     try:
         gone = downgrade(settings.database, to, really=really)
     except (DatabaseDamaged, DatabaseTooNew, SchemaUnknown) as error:
         raise ConfigurationError(str(error)) from error
     now = to if really else schema(settings.database)
     return Schema(schema_now=now, known=revisions(), gone=gone, changed=really)
+
+
+def _check_there(settings: ServerSettings) -> None:
+    """To look for a database must not make one."""
+    if (path := sqlite_path(settings.database)) is not None and not path.exists():
+        raise ConfigurationError(f"there is no database {path}; name the server's data directory with --data")

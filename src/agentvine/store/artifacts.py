@@ -27,7 +27,7 @@ class ArtifactFolder:
         """Keep `content` durably and return its SHA-256. Raises OSError if the disk is full."""
         digest = hashlib.sha256(content).hexdigest()
         target = self.path(digest)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             os.utime(target)  # needed again: `sweep` leaves it alone for a day
             return digest
         target.parent.mkdir(parents=True, exist_ok=True)

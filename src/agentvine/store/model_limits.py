@@ -34,6 +34,11 @@ def lift(unit: Unit, account: str) -> bool:
     return bool(unit.run("DELETE FROM model_limits WHERE account = :account", account=account))
 
 
+def forget_from_ahead(unit: Unit, ahead: datetime) -> int:
+    """Forget what was told after `ahead`, on a clock that has been taken back since. Returns how many."""
+    return unit.run("DELETE FROM model_limits WHERE told_at > :ahead", ahead=micros(ahead))
+
+
 def account_of_worker(unit: Unit, worker_id: str) -> str:
     """The account that this worker uses."""
     row = unit.one("SELECT account FROM workers WHERE id = :id", id=worker_id)

@@ -199,6 +199,20 @@ def promote_due(unit: Unit, now: datetime) -> list[WorkOrder]:
     return [order_of(row) for row in rows]
 
 
+def end_delays_from_ahead(unit: Unit, now: datetime, ahead: datetime) -> int:
+    """Let no order wait for a moment that was reckoned after `ahead`, on a clock that has been taken back since.
+
+    Returns how many did; they are due.
+    """
+    return unit.run(
+        """UPDATE work_orders SET not_before = :now
+           WHERE status = 'pending' AND claimable = 0 AND not_before IS NOT NULL AND not_before > :now
+             AND updated_at > :ahead""",
+        now=micros(now),
+        ahead=micros(ahead),
+    )
+
+
 # ── finding some ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

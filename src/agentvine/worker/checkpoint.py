@@ -201,7 +201,8 @@ class Checkpoints:
             if done.exit_code == _AT_BASE:
                 return state, b""
             if done.exit_code != 0:
-                raise ExportFailed(f"git ended with {done.exit_code}: {done.stderr[-2000:].strip()}")
+                why = f"git ended with {done.exit_code}: {done.stderr[-2000:].strip()}"
+                raise ExportFailed(why, said=done.stderr)
             return state, await asyncio.to_thread(read_beneath, self._workspace.path, name, BUNDLE_LIMIT)
         except (Refused, OSError) as error:
             raise ExportFailed(f"could not read the bundle: {error}") from error

@@ -20,7 +20,7 @@ from agentvine.worker.access import Access
 from agentvine.worker.agent.boxed import claude_in
 from agentvine.worker.agent.sessions import recording
 from agentvine.worker.bench import boxed, prepare, set_up
-from agentvine.worker.beside import beside
+from agentvine.worker.beside import beside, vital
 from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Conclusion, Failed, Parked, Progress
 from agentvine.worker.confinement import WITHOUT, sandbox_here
@@ -46,6 +46,7 @@ from agentvine.worker.storing import EGRESS, Shelf
 from agentvine.worker.toolchain import Toolchain
 from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.environments import Environments
+from agentvine.worker.verification.subject import SetupFailed
 from agentvine.worker.verification.telling import evidence_in_words
 from agentvine.worker.verification.verify import Verifier
 from agentvine.worker.work import Work
@@ -120,7 +121,7 @@ class TaskExecutor:
             await stack.enter_async_context(beside("making a spare", job.shop.spares.refill(job.mirror, base)))
             if job.task.type is not TaskType.REVIEW:
                 ahead = job.shop.verifier.know_base(job.subject(base, base))
-                await stack.enter_async_context(beside("testing the base", ahead))
+                await stack.enter_async_context(vital("testing the base", ahead, SetupFailed))
             else:
                 ahead = job.shop.verifier.know_change(job.subject(base, base, since=bench.since))
                 await stack.enter_async_context(beside("analysing the change", ahead))

@@ -20,7 +20,7 @@ from agentvine.worker.bare_repository import BareRepository
 from agentvine.worker.checkout import Checkout, checkout_clean, must_be_new
 from agentvine.worker.folders import remove_entry, remove_folder
 from agentvine.worker.git import GitCommand
-from agentvine.worker.git_errors import RepositoryProblem
+from agentvine.worker.git_errors import GitTrouble, RepositoryProblem, classify
 from agentvine.worker.hostile import Refused, read_beneath
 from agentvine.worker.spares import Spares
 
@@ -38,9 +38,19 @@ class BoxRunner(Protocol):
 
 
 class ExportFailed(RepositoryProblem):
-    """The commits could not be brought out of the workspace: what the agent left there is no sound repository."""
+    """The commits could not be brought out of the workspace: what the agent left there is no sound repository.
+
+    Where git said that the disk is full the reason is another, for which a worker looks at its own disk: words from
+    the agent's box prove nothing, and a disk that is full is not the result's fault.
+    """
 
     reason = FailureReason.RESULT_REFUSED
+
+    def __init__(self, message: str, *, said: str = "") -> None:
+        """`said` is what git wrote."""
+        super().__init__(message)
+        if classify(said) is GitTrouble.DISK_FULL:
+            self.reason = FailureReason.WORKER_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +152,5 @@ async def _in_box(workspace: Workspace, box: BoxRunner, *args: str) -> Completed
 
 
 def _failed(what: str, done: Completed) -> ExportFailed:
-    return ExportFailed(f"could not {what}: git ended with {done.exit_code}: {done.stderr[-2000:].strip()}")
+    why = f"could not {what}: git ended with {done.exit_code}: {done.stderr[-2000:].strip()}"
+    return ExportFailed(why, said=done.stderr)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, CLINotFoundError, ProcessError, ResultMessage
 
-from agentvine.domain.retry import Failure, FailureReason
+from agentvine.domain.retry import LONGEST_WAIT, Failure, FailureReason
 from agentvine.worker.agent import usage_limit
 
 _LONGEST_DETAIL = 4000
@@ -43,7 +43,7 @@ class ApiTrouble:
     def failure(self, said: str = "") -> Failure:
         """As a failure; `said` is what the CLI made of it."""
         status = f"HTTP {self.status}" if self.status else "no answer"
-        wait = min(self.retry_after, 604_800.0) if self.retry_after and self.retry_after > 0 else None
+        wait = min(self.retry_after, LONGEST_WAIT) if self.retry_after and self.retry_after > 0 else None
         return failure(self.reason, said or status, retry_after=wait)
 
 

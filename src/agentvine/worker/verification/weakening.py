@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from agentvine.worker.files import FileKind, kind_of
-from agentvine.worker.verification import weakening_python
+from agentvine.worker.verification import weakening_python, weakening_words
 
 LARGEST = 1024 * 1024
 """Bytes of a file that is looked at."""
@@ -53,51 +53,6 @@ class Weakening:
         return f"{self.path}:{self.line}: {self.what}" if self.line else f"{self.path}: {self.what}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """How a language's tests say that they are left out, and that they claim something."""
-
-    skips: re.Pattern[str]
-    claims: re.Pattern[str]
-    comments: re.Pattern[str]
-
-
-_SLASHES = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_SCRIPT = _Words(
-    re.compile(
-        r"\b(?:it|test|describe|suite|context)\s*\.\s*(?:skip|todo|failing|fails|only)\b|\bx(?:it|describe|test)\s*\(|\bf(?:it|describe)\s*\(|\bthis\.skip\(|\bskip:\s*true"
-    ),
-    re.compile(r"\bexpect\s*[.(]|\bassert\b|\.should\b|\bt\.(?:is|deepEqual|throws|true|false|ok|equal)\s*\("),
-    _SLASHES,
-)
-_LANGUAGES: Mapping[str, _Words] = {
-    **dict.fromkeys((".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".mts", ".cts"), _SCRIPT),
-    ".go": _Words(
-        re.compile(r"\b[tb]\.Skip(?:f|Now)?\(|//\s*\+build\s+ignore|//go:build\s+ignore"),
-        re.compile(r"\b[tb]\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow)\b|\b(?:assert|require|is|cmp)\.\w+\("),
-        _SLASHES,
-    ),
-    ".rs": _Words(
-        re.compile(r"#\[\s*ignore|#\[\s*should_panic|#\[\s*cfg\s*\(\s*(?:any\(\)|FALSE)"),
-        re.compile(r"\b(?:debug_)?assert(?:_eq|_ne|_matches)?!|\bpanic!|\bprop_assert\w*!|\.unwrap\(|\.expect\("),
-        _SLASHES,
-    ),
-    **dict.fromkeys(
-        (".java", ".kt", ".scala"),
-        _Words(
-            re.compile(r"@(?:Disabled|Ignore|Ignored)\b|\bassume(?:True|False|That)\s*\("),
-            re.compile(r"\bassert\w*\s*[({]|\bverify\s*\(|\bfail\s*\(|\bexpect\w*\s*[.(]|\bshould\w*\b"),
-            _SLASHES,
-        ),
-    ),
-    ".rb": _Words(
-        re.compile(r"^\s*(?:xit|xdescribe|xcontext|pending|skip|fit|fdescribe|fcontext)\b", re.MULTILINE),
-        re.compile(r"\bexpect\s*[({]|\bassert\w*\b|\.should\b"),
-        re.compile(r"^\s*#[^\n]*", re.MULTILINE),
-    ),
-}
-
-
 def is_looked_at(path: str) -> bool:
     """Whether `weakenings` has anything to say of a file at `path`."""
     name = PurePosixPath(path).name.lower()
@@ -112,7 +67,9 @@ def weakenings(path: str, before: str | None, after: str | None) -> tuple[Weaken
     name = PurePosixPath(path).name.lower()
     looks: list[Callable[[str | None, str], Iterator[tuple[int, str]]]] = []
     if kind_of(path) is FileKind.TEST:
-        looks.append(_python if path.endswith(".py") else _of_language(PurePosixPath(path).suffix.lower()))
+        looks.append(
+            _python if path.endswith(".py") else weakening_words.of_language(PurePosixPath(path).suffix.lower())
+        )
     if name in _SETTINGS:
         looks.append(_toml_settings if name.endswith(".toml") else _ini_settings)
     if _is_runner(name) and (kind_of(path) is FileKind.TEST or name in _RUNNER_FILES or _RUNS_TESTS.search(path)):
@@ -138,29 +95,6 @@ def _python(before: str | None, after: str) -> Iterator[tuple[int, str]]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     yield from ((finding.line, finding.what) for finding in findings)
-
-
-def _of_language(suffix: str) -> Callable[[str | None, str], Iterator[tuple[int, str]]]:
-    words = _LANGUAGES.get(suffix)
-
-    def look(before: str | None, after: str) -> Iterator[tuple[int, str]]:
-        if words is None:
-            return
-        old, new = (words.comments.sub(_blank, text) for text in (before or "", after))
-        skips = list(words.skips.finditer(new))
-        if len(skips) > len(words.skips.findall(old)):
-            line = new.count("\n", 0, skips[-1].start()) + 1
-            yield line, f"`{skips[-1].group().strip()}` leaves tests out, or others than it"
-        had, has = len(words.claims.findall(old)), len(words.claims.findall(new))
-        if before is not None and has < had:
-            yield 0, f"it asserts less than before: {has} of {had} claims are left"
-
-    return look
-
-
-def _blank(found: re.Match[str]) -> str:
-    """A comment without its words, so that lines keep their numbers."""
-    return "\n" * found.group().count("\n")
 
 
 def _hushed_in_make(before: str | None, after: str) -> Iterator[tuple[int, str]]:

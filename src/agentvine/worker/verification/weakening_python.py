@@ -8,6 +8,9 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from agentvine.worker.verification import weakening_elsewhere as elsewhere
+from agentvine.worker.verification.weakening_tricks import Finding, name_of, plain, tricks
+
 _CLAIMING = ("assert", "check", "verify", "expect", "ensure", "should", "must", "validate", "compare", "match", "fail")
 _EXPECTING = frozenset({"raises", "warns", "deprecated_call", "approx"})
 _SKIPPING = frozenset(
@@ -17,7 +20,6 @@ _CATCH_ALL = frozenset({"AssertionError", "Exception", "BaseException"})
 _SAME = (ast.Eq, ast.Is, ast.LtE, ast.GtE)
 _EQUALS = frozenset({"assertEqual", "assertEquals", "assertIs", "assertSequenceEqual", "assertDictEqual"})
 _TRUE = frozenset({"assertTrue", "assert_"})
-_LEAVING = frozenset({"os._exit", "sys.exit", "exit", "quit", "os.abort"})
 JUDGING = frozenset(
     {"pytest_runtest_makereport", "pytest_collection_modifyitems", "pytest_ignore_collect", "pytest_pyfunc_call"}
     | {"pytest_sessionfinish", "pytest_report_teststatus", "pytest_runtest_call", "pytest_runtest_protocol"}
@@ -27,17 +29,8 @@ JUDGING = frozenset(
 )
 """Hooks by which a conftest.py decides what is run and what is told of it."""
 _LEFT_OUT = frozenset({"collect_ignore", "collect_ignore_glob"})
-_RUNNERS = frozenset({"pytest", "_pytest", "unittest", "builtins", "pluggy"})
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something at a line."""
-
-    line: int
-    what: str
 
 
 @dataclass(slots=True)
@@ -48,6 +41,12 @@ class _Test:
     claims: int = 0
     exact: int = 0
     """Claims that something is just this, not only something like it."""
+    may_be_exact: int = 0
+    """Claims made in another file, which may be exact, too."""
+    possible: int = 0
+    """Calls that may claim something in another file."""
+    idle: bool = False
+    """It does nothing that could fail."""
     cases: int | None = None
     """How many sets of parameters it has, where they are written out."""
     skips: int = 0
@@ -55,6 +54,18 @@ class _Test:
     """Claims that can never fail; they matter where there are no others."""
     defused: list[Finding] = field(default_factory=list)
     """Claims whose failure nobody would hear of."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Helpers:
+    """What of a file is called by its tests: name → how much it claims, how much of that exactly, how much perhaps."""
+
+    claims: Mapping[str, int]
+    exact: Mapping[str, int]
+    possible: Mapping[str, int]
+    imported: frozenset[str]
+    unread: frozenset[str]
+    """Classes of which methods may stand in another file."""
 
 
 @dataclass(slots=True)
@@ -78,7 +89,7 @@ def compared(before: str | None, after: str) -> Iterator[Finding]:
         yield from _less(name, old.tests.get(name), test)
     added = {name: test for name, test in new.tests.items() if name not in old.tests and not test.skips}
     if added and not any(
-        test.claims for test in added.values()
+        test.claims or test.possible for test in added.values()
     ):  # beside others one may just see that nothing is raised
         yield from _stating_nothing(added)
     if new.skips > old.skips:
@@ -95,9 +106,12 @@ def _less(name: str, old: _Test | None, new: _Test) -> Iterator[Finding]:
         yield from new.defused[len(old.defused) if old else 0 :]
     if old is None:
         return
-    if new.claims < old.claims:
+    more = max(0, new.possible - old.possible)
+    if new.claims + more < old.claims:
         yield Finding(new.line, f"{name} asserts less than before: {new.claims} of {old.claims} claims are left")
-    elif new.exact < old.exact:
+    elif not old.claims and old.possible and new.idle:
+        yield Finding(new.line, f"{name} does nothing that could fail any more")
+    elif new.exact + new.may_be_exact + more < old.exact:
         yield Finding(
             new.line, f"{name} asserts less exactly than before: {new.exact} of {old.exact} comparisons are left"
         )
@@ -126,7 +140,7 @@ def _read(source: str) -> _Module:
     for statement in tree.body:
         if not _is_script(statement):
             for node in ast.walk(statement):
-                module.tricks += _tricks(node)
+                module.tricks += tricks(node)
     return module
 
 
@@ -135,16 +149,24 @@ def _is_script(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.If) and "'__name__'" in ast.dump(statement.test)
 
 
-def _helpers(tree: ast.Module) -> Mapping[str, int]:
+def _helpers(tree: ast.Module) -> _Helpers:
     """Functions of this file that are no tests: to call one is as good as what it claims, whatever it is called."""
-    found: dict[str, int] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, _Function) and not node.name.startswith("test"):
-            found[node.name] = max(found.get(node.name, 0), _claims(node, {}))
-    return found
+    imported, unread = elsewhere.imported_helpers(tree), elsewhere.with_unread_base(tree)
+    functions = [node for node in ast.walk(tree) if isinstance(node, _Function) and not node.name.startswith("test")]
+    helpers = _Helpers({}, {}, {node.name: 0 for node in functions}, imported, unread)
+    for _ in range(2):  # helpers that call helpers
+        claims, exact, possible = ({node.name: 0 for node in functions} for _ in range(3))
+        for node in functions:
+            name, here = node.name, helpers.possible
+            claims[name] = max(claims[name], _claims(node, helpers.claims))
+            exact[name] = max(exact[name], _exact(node, helpers.exact))
+            perhaps = elsewhere.possible_claims(node, here, imported, inherits=bool(unread))
+            possible[name] = max(possible[name], perhaps)
+        helpers = _Helpers(claims, exact, possible, imported, unread)
+    return helpers
 
 
-def _body(nodes: list[ast.stmt], prefix: str, module: _Module, helpers: Mapping[str, int]) -> None:
+def _body(nodes: list[ast.stmt], prefix: str, module: _Module, helpers: _Helpers) -> None:
     for node in nodes:
         if isinstance(node, ast.ClassDef):
             module.skips += _marks(node.decorator_list)
@@ -153,7 +175,8 @@ def _body(nodes: list[ast.stmt], prefix: str, module: _Module, helpers: Mapping[
             name = f"{prefix}{node.name}"
             if name in module.tests:
                 module.tricks.append(Finding(node.lineno, f"{name} is defined twice: the first is never run"))
-            module.tests[name] = _test(name, node, helpers)
+            inherits = any(kind in helpers.unread for kind in prefix.split("."))
+            module.tests[name] = _test(name, node, helpers, inherits=inherits)
         elif isinstance(node, _Function) and node.name in JUDGING:
             module.hooks[node.name] = ast.dump(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -180,8 +203,16 @@ def _assigned(node: ast.Assign | ast.AnnAssign, module: _Module) -> None:
             module.skips += 1
 
 
-def _test(name: str, node: _Function, helpers: Mapping[str, int]) -> _Test:
-    test = _Test(node.lineno, _claims(node, helpers), _exact(node), skips=_marks(node.decorator_list))
+def _test(name: str, node: _Function, helpers: _Helpers, *, inherits: bool) -> _Test:
+    test = _Test(
+        node.lineno,
+        _claims(node, helpers.claims),
+        _exact(node, helpers.exact),
+        _may_be_exact(node, helpers.claims),
+        elsewhere.possible_claims(node, helpers.possible, helpers.imported, inherits=inherits),
+        elsewhere.is_idle(node),
+        skips=_marks(node.decorator_list),
+    )
     for decorator in node.decorator_list:
         cases = _cases(decorator)
         if cases is not None:
@@ -195,24 +226,24 @@ def _test(name: str, node: _Function, helpers: Mapping[str, int]) -> _Test:
             test.hollow.append(Finding(getattr(inner, "lineno", node.lineno), f"{name}: {why}"))
         if why := _defused(inner):
             test.defused.append(Finding(getattr(inner, "lineno", node.lineno), f"{name}: {why}"))
-    test.defused += _unreached(name, node, helpers)
+    test.defused += _unreached(name, node, helpers.claims)
     return test
 
 
 def _skips(call: ast.Call) -> bool:
     """True for what ends a test as skipped. Other things than tests are skipped and fail expectedly, too."""
-    name = _name(call.func)
+    name = name_of(call.func)
     last = name.rpartition(".")[2]
     return last in _SKIPPING and (last not in {"skip", "xfail"} or name in {last, f"pytest.{last}"})
 
 
 def _marks(decorators: list[ast.expr]) -> int:
     """How many of the decorators skip what they stand on."""
-    return sum(_name(_plain(one)).rpartition(".")[2] in _SKIPPING for one in decorators)
+    return sum(name_of(plain(one)).rpartition(".")[2] in _SKIPPING for one in decorators)
 
 
 def _cases(decorator: ast.expr) -> int | None:
-    if isinstance(decorator, ast.Call) and _name(decorator.func).endswith("parametrize") and len(decorator.args) > 1:
+    if isinstance(decorator, ast.Call) and name_of(decorator.func).endswith("parametrize") and len(decorator.args) > 1:
         values = decorator.args[1]
         return len(values.elts) if isinstance(values, ast.List | ast.Tuple | ast.Set) else None
     return None
@@ -225,7 +256,7 @@ def _claims(node: ast.AST, helpers: Mapping[str, int]) -> int:
         if isinstance(inner, ast.Assert):
             total += not _empty(inner)
         elif isinstance(inner, ast.Call):
-            last = _name(inner.func).rpartition(".")[2]
+            last = name_of(inner.func).rpartition(".")[2]
             if last in helpers:
                 total += helpers[last]
             elif last in _EXPECTING or last.lower().lstrip("_").startswith(_CLAIMING):
@@ -233,7 +264,7 @@ def _claims(node: ast.AST, helpers: Mapping[str, int]) -> int:
     return total
 
 
-def _exact(node: ast.AST) -> int:
+def _exact(node: ast.AST, helpers: Mapping[str, int]) -> int:
     """How many assertions compare for equality."""
     total = 0
     for inner in ast.walk(node):
@@ -243,8 +274,18 @@ def _exact(node: ast.AST) -> int:
                 for part in ast.walk(inner.test)
             )
         elif isinstance(inner, ast.Call):
-            total += _name(inner.func).rpartition(".")[2] in _EQUALS and not _empty(inner)
+            last = name_of(inner.func).rpartition(".")[2]
+            total += helpers.get(last, last in _EQUALS and not _empty(inner))
     return total
+
+
+def _may_be_exact(node: ast.AST, helpers: Mapping[str, int]) -> int:
+    """How many claims are made in another file, in words that are not known."""
+    named = [name_of(one.func).rpartition(".")[2] for one in ast.walk(node) if isinstance(one, ast.Call)]
+    return sum(
+        last not in helpers and last.lower().lstrip("_").startswith(_CLAIMING) and elsewhere.may_be_exact(last)
+        for last in named
+    )
 
 
 def _empty(node: ast.AST) -> str:
@@ -252,7 +293,7 @@ def _empty(node: ast.AST) -> str:
     if isinstance(node, ast.Assert):
         return _always(node.test)
     if isinstance(node, ast.Call) and node.args:
-        last = _name(node.func).rpartition(".")[2]
+        last = name_of(node.func).rpartition(".")[2]
         if last in _TRUE and _always(node.args[0]):
             return "asserts something that is always true"
         if last in _EQUALS and len(node.args) > 1 and ast.dump(node.args[0]) == ast.dump(node.args[1]):
@@ -285,7 +326,7 @@ def _swallows(node: ast.Try) -> bool:
     if not any(_claims(statement, {}) for statement in node.body):
         return False
     for handler in node.handlers:
-        kinds = {_name(one).rpartition(".")[2] for one in _types(handler.type)}
+        kinds = {name_of(one).rpartition(".")[2] for one in _types(handler.type)}
         if (handler.type is None or kinds & _CATCH_ALL) and not any(
             isinstance(inner, ast.Raise) or _claims(inner, {}) for inner in handler.body
         ):
@@ -300,8 +341,8 @@ def _types(kind: ast.expr | None) -> list[ast.expr]:
 def _suppresses(node: ast.With | ast.AsyncWith) -> bool:
     for item in node.items:
         call = item.context_expr
-        if isinstance(call, ast.Call) and _name(call.func).rpartition(".")[2] == "suppress":
-            kinds = {_name(one).rpartition(".")[2] for one in call.args}
+        if isinstance(call, ast.Call) and name_of(call.func).rpartition(".")[2] == "suppress":
+            kinds = {name_of(one).rpartition(".")[2] for one in call.args}
             if kinds & _CATCH_ALL and any(_claims(statement, {}) for statement in node.body):
                 return True
     return False
@@ -327,11 +368,11 @@ def _unreached(name: str, node: _Function, helpers: Mapping[str, int]) -> Iterat
 
 
 def _is_empty(values: ast.expr) -> bool:
-    if isinstance(values, ast.Call) and _name(values.func) == "range":
+    if isinstance(values, ast.Call) and name_of(values.func) == "range":
         return (
             all(isinstance(one, ast.Constant) and one.value == 0 for one in values.args[:1]) and len(values.args) == 1
         )
-    if isinstance(values, ast.Call) and _name(values.func) in {"list", "tuple", "set", "dict", "iter"}:
+    if isinstance(values, ast.Call) and name_of(values.func) in {"list", "tuple", "set", "dict", "iter"}:
         return not values.args and not values.keywords
     if isinstance(values, ast.Dict):
         return not values.keys
@@ -340,40 +381,5 @@ def _is_empty(values: ast.expr) -> bool:
     )
 
 
-def _tricks(node: ast.AST) -> Iterator[Finding]:
-    """What no test needs: to end the run, or to change the runner."""
-    if isinstance(node, ast.Call) and _name(node.func) in _LEAVING:
-        yield Finding(node.lineno, f"`{_name(node.func)}` ends the test run itself")
-    elif isinstance(node, ast.Raise) and node.exc is not None and _name(_plain(node.exc)) == "SystemExit":
-        yield Finding(node.lineno, "`raise SystemExit` ends the test run itself")
-    elif isinstance(node, _Function) and node.name == "__eq__" and _always_true(node):
-        yield Finding(node.lineno, "`__eq__` that is always true makes every comparison pass")
-    elif isinstance(node, ast.Assign | ast.AugAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        for target in targets:
-            if isinstance(target, ast.Attribute) and _name(target).partition(".")[0] in _RUNNERS:
-                yield Finding(node.lineno, f"`{_name(target)} = …` changes the test runner")
-
-
-def _always_true(function: _Function) -> bool:
-    returned = [one.value for one in ast.walk(function) if isinstance(one, ast.Return)]
-    return bool(returned) and all(isinstance(value, ast.Constant) and value.value is True for value in returned)
-
-
 def _called(node: ast.expr) -> set[str]:
-    return {_name(node.func).rpartition(".")[2]} if isinstance(node, ast.Call) else set()
-
-
-def _plain(node: ast.expr) -> ast.expr:
-    return node.func if isinstance(node, ast.Call) else node
-
-
-def _name(node: ast.AST) -> str:
-    """A dotted name as it is written; empty for what is none."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    if isinstance(node, ast.Name):
-        return ".".join([node.id, *reversed(parts)])
-    return ".".join(["", *reversed(parts)]) if parts else ""
+    return {name_of(node.func).rpartition(".")[2]} if isinstance(node, ast.Call) else set()
