@@ -43,15 +43,17 @@ async def github_description() -> Description:
 
 
 async def test_what_cannot_be_fetched_is_told(tmp_path: Path) -> None:
-    """On a machine without npm, and with no registry named."""
-    for tool in ("bash", "mkdir", "dirname", "flock", "mktemp", "rm"):
+    """On a machine without npm, whose registry does not answer."""
+    for tool in ("bash", "mkdir", "dirname", "flock", "mktemp", "rm", "uname"):
         found = shutil.which(tool)
         assert found is not None
         (tmp_path / tool).symlink_to(found)
     argv = [str(tmp_path / "bash"), str(ROOT / "scripts/fetch_openapi.sh"), str(tmp_path / "x/api.json")]
-    done = await run(argv, cwd=ROOT, env={"PATH": str(tmp_path)}, timeout=30)
+    nobody = {"npm_config_registry": "http://127.0.0.1:9/", "npm_config_fetch_retries": "0"}
+    env = {"PATH": str(tmp_path), "HOME": str(tmp_path), **nobody}
+    done = await run(argv, cwd=ROOT, env=env, timeout=100)
     assert done.exit_code == 1
-    assert "needs npm" in done.stderr
+    assert "can it reach its registry?" in done.stderr
     assert not (tmp_path / "x/api.json").exists()
 
 

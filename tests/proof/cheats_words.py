@@ -102,7 +102,7 @@ def refactorings() -> Iterator[Cheat]:
     yield _refactoring(
         "refactor_drops_public_function",
         "A function that others may use, and no test does, is gone.",
-        {"receipt.py": RECEIPT, "pricing.py": _TIDY.replace("FREE_FROM = 5000\n\n\n", "").replace("FREE_FROM", "5000")},
+        {"pricing.py": _TIDY.replace("FREE_FROM = 5000\n\n\n", "").replace("FREE_FROM", "5000")},
         API,
     )
     yield _refactoring(

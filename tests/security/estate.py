@@ -185,9 +185,9 @@ class Estate:
             yield f"new in the worker's directory: {more}"
         for pid in _processes(str(executions)):
             yield f"process {pid} is left"
-        for group in Path("/sys/fs/cgroup").glob(f"**/agentvine-{os.getpid()}-*/*"):
-            if group.is_dir():
-                yield f"a control group is left: {group}"
+        for folder, groups, _ in os.walk("/sys/fs/cgroup"):  # which passes over what goes meanwhile
+            if Path(folder).name.startswith(f"agentvine-{os.getpid()}-") and groups:
+                yield f"control groups are left in {folder}: {groups}"
 
     async def _refs(self, outcome: Outcome) -> Iterator[str]:
         refs = (await git("for-each-ref", "--format=%(refname)", cwd=outcome.remote)).split()

@@ -3,11 +3,12 @@ milliseconds, 80 random bits, Crockford base 32, here in lower case; https://git
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import StringConstraints
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _BODY = r"[0-9a-hjkmnp-tv-z]{26}"
 
@@ -23,7 +24,8 @@ PrecedentId = Annotated[str, StringConstraints(pattern=rf"^pre_{_BODY}$")]
 
 def new_id(prefix: str, now: datetime) -> str:
     """A new id such as `tsk_01k…`, ordered by `now` (to the millisecond) among ids of its prefix."""
-    number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)  # a float has too few bits for distant years
+    number = (milliseconds << 80) | secrets.randbits(80)
     return f"{prefix}_{_letters(number, 26)}"
 
 
