@@ -49,8 +49,8 @@ demo: $(STAMP) ## watch six workers deliver six tasks, with the real Claude Code
 test: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## all tests that belong to a change
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=40
 
-security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (part of `make test`)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security
+security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (most of it is part of `make test`)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security --every-case
 
 proof: $(STAMP) $(GO_CACHE) $(HISTORY) ## every cheat has to be refused and every honest run delivered (a share of it is part of `make test`)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof tests/history --every-case

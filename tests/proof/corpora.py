@@ -30,11 +30,12 @@ CHEATS: tuple[Cheat, ...] = (
 
 
 def share(cases: Sequence[Case], number: int, random: Random) -> tuple[Case, ...]:
-    """`number` of the cases: as many of each type in each ecosystem as there is room for, drawn by `random`."""
+    """`number` of the cases: as many of each type in each ecosystem as there is room for, of the rarest first, drawn by
+    `random`."""
     groups: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
         groups.setdefault((case.type, ECOSYSTEMS[case.base]), []).append(case)
     for group in groups.values():
         random.shuffle(group)
-    drawn = chain.from_iterable(zip_longest(*groups.values()))
+    drawn = chain.from_iterable(zip_longest(*sorted(groups.values(), key=len)))
     return tuple(case for case in drawn if case is not None)[:number]

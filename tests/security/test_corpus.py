@@ -20,8 +20,14 @@ async def there() -> AsyncIterator[Estate]:
             yield made
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """All cases with `--every-case`, else every other one."""
+    if "case" in metafunc.fixturenames:
+        tried = EXECUTIONS if metafunc.config.getoption("--every-case") else EXECUTIONS[::2]
+        metafunc.parametrize("case", tried, ids=lambda case: case.name)
+
+
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("case", EXECUTIONS, ids=lambda case: case.name)
 async def test_it_gains_nothing(case: Case, there: Estate) -> None:
     there.model.model.requests.clear()
     there.model.model.failures.clear()

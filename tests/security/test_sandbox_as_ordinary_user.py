@@ -19,8 +19,13 @@ SUITES = {
 """One process each: most of a short suite is its start."""
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both with `--every-case`, else the first."""
+    tried = tuple(SUITES) if metafunc.config.getoption("--every-case") else tuple(SUITES)[:1]
+    metafunc.parametrize("name", tried)
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", SUITES)
 async def test_the_suites_pass_as_an_ordinary_user_too(name: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("boxes were made by an ordinary user alone; those that root makes need a run as root")
