@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from agentvine.domain.forge import ForgeKind
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.process import run
 from agentvine.testing.forges.conformance import ForgeConformance
@@ -24,7 +25,7 @@ from agentvine.testing.forges.world import NAME, OWNER
 from agentvine.worker.forge.base import ForgeRefused
 from agentvine.worker.forge.choice import Forges
 from agentvine.worker.forge.none import NoForge
-from agentvine.worker.forge.sites import KNOWN, ForgeKind, ForgeSite
+from agentvine.worker.forge.sites import KNOWN, ForgeSite
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = Path(sys.prefix) / "share" / "openapi" / "api.github.com.json"

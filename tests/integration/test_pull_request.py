@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentvine.demo.script import Scenario, Turn
+from agentvine.domain.forge import ForgeKind
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
@@ -18,7 +19,7 @@ from agentvine.testing.git_server import GitServer
 from agentvine.worker.conclusion import Delivered, Failed
 from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.forge.choice import Forges
-from agentvine.worker.forge.sites import ForgeKind, ForgeSite
+from agentvine.worker.forge.sites import ForgeSite
 from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirrors
 from tests.integration.test_executor import CODE, House, house, turn, write

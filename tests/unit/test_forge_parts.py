@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agentvine.domain.evidence import Check, CheckOutcome, CommandRecord, Evidence, Finding, TestSummary
 from agentvine.domain.execution import Usage
+from agentvine.domain.forge import ForgeKind
 from agentvine.domain.task import NewTask
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
@@ -24,7 +25,7 @@ from agentvine.worker.forge.difference import files_of, lines_of
 from agentvine.worker.forge.harmless import GAP, bounded, fenced, harmless, harmless_line, quoted
 from agentvine.worker.forge.marking import begin, carries, end, marked, with_part
 from agentvine.worker.forge.none import NoForge
-from agentvine.worker.forge.sites import KNOWN, ForgeKind, ForgeSite, parse_forges, read_forges
+from agentvine.worker.forge.sites import KNOWN, ForgeSite, parse_forges, read_forges
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SHA = "a" * 40

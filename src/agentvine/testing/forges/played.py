@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
+from agentvine.domain.forge import ForgeKind
 from agentvine.domain.git_credential import GitCredential
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import SystemClock
@@ -13,7 +14,7 @@ from agentvine.testing.forges.server import ForgeServer
 from agentvine.testing.forges.world import NAME, OWNER, SECRET
 from agentvine.worker.forge.base import Forge, Proposal, Remark, Review
 from agentvine.worker.forge.choice import Forges, Manner
-from agentvine.worker.forge.sites import ForgeKind, ForgeSite
+from agentvine.worker.forge.sites import ForgeSite
 
 _AT_ONCE = Backoff(first=0.001, most=0.2, factor=6)
 HURRIED = Manner(patience=30.0, read_seconds=20.0, backoff=_AT_ONCE)

@@ -10,6 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
+from agentvine.domain.errand import LookAtIssue, LookAtPull, LookForWork, RunAgain, Say, WorkSeen
+from agentvine.domain.forge import IssueSeen, PullSeen, Said
 from agentvine.domain.retry import FailureReason
 from agentvine.worker.git_errors import RepositoryProblem
 
@@ -117,4 +119,34 @@ class Forge(Protocol):
     @property
     def opens_pull_requests(self) -> bool:
         """False for a bare git remote."""
+        ...
+
+
+class Lookout(Protocol):
+    """Sees what becomes of things on a forge, and answers there, for one repository. All calls may be made again.
+
+    Each raises ForgeProblem and GitFailed. What is shown of a forge is bounded and stripped of NUL, never trusted.
+    """
+
+    async def pull(self, wanted: LookAtPull) -> PullSeen | None:
+        """The newest pull request of that branch of this repository; None if it never had one."""
+        ...
+
+    async def work(self, wanted: LookForWork) -> WorkSeen:
+        """Open issues with the label, and whatever issue or pull request was said something on since then.
+
+        Of comments, those since then are there at least.
+        """
+        ...
+
+    async def issue(self, wanted: LookAtIssue) -> IssueSeen | None:
+        """One issue, or a pull request as one, with its comments."""
+        ...
+
+    async def say(self, wanted: Say) -> Said:
+        """See to it that exactly one comment carries the mark, and that it has this text."""
+        ...
+
+    async def run_again(self, wanted: RunAgain) -> None:
+        """Have a check run once more. Raises ForgeRefused where that is not possible."""
         ...

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from agentvine.domain.forge import ForgeKind
 from agentvine.domain.retry import FailureReason
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
@@ -20,7 +21,7 @@ from agentvine.worker.forge.gitea import GiteaDesk
 from agentvine.worker.forge.github import HEADERS, GitHubDesk
 from agentvine.worker.forge.gitlab import GitLabDesk
 from agentvine.worker.forge.none import NoForge
-from agentvine.worker.forge.sites import ForgeKind, ForgeSite
+from agentvine.worker.forge.sites import ForgeSite
 
 _log = logger("forge")
 

@@ -1,7 +1,6 @@
 """Which forges a worker knows: three that everybody does, and those that its operator names in a TOML file."""
 
 import tomllib
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -9,20 +8,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from agentvine.domain.base import Line, Strict
+from agentvine.domain.forge import ForgeKind
 from agentvine.domain.git_credential import Address
 from agentvine.kit.configuration import ConfigurationError
 
 VARIABLE = "FORGES"
 _LARGEST = 1024 * 1024
-
-
-class ForgeKind(StrEnum):
-    GITHUB = "github"
-    GITLAB = "gitlab"
-    GITEA = "gitea"
-    FORGEJO = "forgejo"
-    NONE = "none"
-    """Pushes only, although it may be a forge."""
 
 
 _BELOW = {
