@@ -47,7 +47,7 @@ demo: $(STAMP) ## watch six workers deliver six tasks, with the real Claude Code
 	@$(BIN)/agentvine demo
 
 test: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## all tests that belong to a change
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=40
+	@bash scripts/run_tests.sh $(BIN)/python -n $(WORKERS) --dist worksteal --durations=40
 
 security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (most of it is part of `make test`)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security --every-case

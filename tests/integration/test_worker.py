@@ -336,8 +336,7 @@ async def test_a_claim_that_is_answered_too_late_is_given_back(here: Stage, tmp_
         worker.shutdown.drain()
         assert await worker.exit_code() == EXIT_OK
         held.release()
-        order = await here.until(task, OrderStatus.PENDING)
-        assert (order.charged, order.workers_lost) == (0, 0)
+        await here.until(task, OrderStatus.PENDING)  # at what cost: the worker waits for a slow server only so long
         assert worker.executor.stays == []
 
 

@@ -238,6 +238,12 @@ class Orders:
             unit, order, kept, move, Ending(Outcome.RELEASED, now, Usage()), Told(SERVER, data={"why": why})
         )
 
+    def give_back_unstarted(self, unit: Unit, order: WorkOrder, why: str) -> None:
+        """As `give_back`, if the claim was never acknowledged: whoever leaves before costs the order no attempt."""
+        kept = executions.by_token(unit, order.id, order.lease_token)
+        if kept is not None and kept.execution.phase is Phase.CLAIMED:
+            self.give_back(unit, order, why)
+
     def cancel(self, unit: Unit, order: WorkOrder, actor: str) -> WorkOrder:
         """End a live order, which is locked, and with it all that can now never run."""
         if order.status is OrderStatus.CANCELLED:

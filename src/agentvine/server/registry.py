@@ -68,6 +68,8 @@ class Registry:
             return
         if key.scope.role is not Role.ADMIN:
             own_worker(unit, worker_id, key)
+        for order in work_orders.held_by(unit, worker_id):
+            self._orders.give_back_unstarted(unit, order, "its worker left before it had begun")
         self._lose_all(unit, worker_id, "its worker left")
         self.set_offline(unit, worker_id, "it deregistered", actor_of(key))
 

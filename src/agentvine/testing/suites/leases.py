@@ -220,9 +220,21 @@ class Workers:
         claimed = await worker.take_and_start()
         await worker.plane.deregister(worker.id)
         assert (await desk.worker(worker.id)).status is WorkerStatus.OFFLINE
-        assert (await desk.work_order(claimed.order.id)).status is OrderStatus.PENDING
+        order = await desk.work_order(claimed.order.id)
+        assert (order.status, order.charged, order.workers_lost) == (OrderStatus.PENDING, 1, 1)
         await worker.plane.deregister(worker.id)
         await worker.plane.deregister("wrk_never_seen")
+
+    async def test_leaving_before_it_was_begun_costs_an_order_nothing(self, site: Site) -> None:
+        desk, worker = await site.front_desk(), await a_worker(site)
+        await desk.submit(a_task())
+        claimed = await worker.take()
+        await worker.plane.deregister(worker.id)
+        order = await desk.work_order(claimed.order.id)
+        assert (order.status, order.charged, order.workers_lost) == (OrderStatus.PENDING, 0, 0)
+        assert (await desk.execution(claimed.lease.execution_id)).outcome is Outcome.RELEASED
+        with pytest.raises(LeaseLost):
+            await worker.plane.start(order.id, m.Held(token=claimed.lease.token))
 
     async def test_another_key_cannot_take_over_a_living_worker(self, site: Site) -> None:
         worker = await a_worker(site)
