@@ -10,6 +10,8 @@ _ROOT = {
     "kill a worker": 6,
     "freeze a worker": 4,
     "suspend a host": 1,
+    "server's clock is set": 2,
+    "workers' clock is set": 1,
     "drain a worker": 2,
     "failpoint in a worker": 8,
     "freeze before a report": 5,
@@ -45,6 +47,9 @@ POSTGRESQL = frozenset({"database restarted", "database connections ended"})
 """For which there has to be a server."""
 DISKS = frozenset({"server's disk full", "workers' disk full"})
 """For which there have to be small disks."""
+CLOCKS = frozenset({"server's clock is set", "workers' clock is set"})
+_AHEAD = (-7200.0, -30.0, 30.0, 7200.0)
+"""Seconds by which a clock is set wrong, before it is set right again."""
 ENDINGS = frozenset({"kill the server", "failpoint in the server", "kill the broker"})
 """After which the server or the broker is another process."""
 
@@ -58,9 +63,12 @@ class Fault:
     worker: int
     seconds: float
     failpoint: str = ""
+    ahead: float = 0.0
+    """By how many seconds a clock is wrong."""
 
     def __str__(self) -> str:
         what = self.failpoint or (f"{self.seconds:.1f} s" if self.seconds else "")
+        what += f", {self.ahead:+.0f} s" if self.ahead else ""
         return f"{self.at:7.2f}  {self.kind}  {what}"
 
 
@@ -73,7 +81,9 @@ def schedule(
     kinds = {kind: often for kind, often in _ROOT.items() if kind not in without}
     while (at := at + random.expovariate(1 / every)) < seconds:
         kind = random.choices(list(kinds), weights=list(kinds.values()))[0]
-        faults.append(Fault(at, kind, random.randrange(workers), _lasts(kind, random, lease), _failpoint(kind, random)))
+        ahead = random.choice(_AHEAD) if kind in CLOCKS else 0.0
+        whom, lasts = random.randrange(workers), _lasts(kind, random, lease)
+        faults.append(Fault(at, kind, whom, lasts, _failpoint(kind, random), ahead))
     return faults
 
 

@@ -13,6 +13,8 @@ import psycopg
 from agentvine.broker.embedded import EmbeddedBroker
 from agentvine.kit.doorbell import pause
 from agentvine.testing.git_server import GitServer
+from tests.chaos.clocks import VARIABLE, set_ahead
+from tests.chaos.faults import CLOCKS
 from tests.chaos.foundry import Born
 from tests.chaos.ground import Ground
 from tests.chaos.ledger import Ledger
@@ -42,6 +44,10 @@ class Fleet:
         self.model_url = ""
         self.elsewhere = ""
         """Where another server has the same repositories."""
+        self.clocks = {kind: here.where / f"{kind.split()[0]}.clock" for kind in CLOCKS}
+        """The files of the clocks that can be set wrong."""
+        self.wrong = 0
+        """How many of them are."""
         self.asleep: set[int] = set()
         """Workers whose machine is suspended: nobody continues one of them alone."""
         self._random = Random(plan.seed ^ 0xC0FFEE)
@@ -59,6 +65,8 @@ class Fleet:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """The network between them is there."""
+        for clock in self.clocks.values():
+            set_ahead(clock, 0.0)
         async with self.api, self.wire:
             yield
         self.result.statuses, self.result.network = self.api.statuses, self.api.done + self.wire.done
@@ -96,7 +104,8 @@ class Fleet:
     async def _start_server(self) -> None:
         armed, self.server_failpoint = self.server_failpoint, ""
         told = ",".join(filter(None, (armed, _PLANTED if self.plan.planted else "")))
-        await self.here.start_server(told, AGENTVINE_SERVER_REDIS_URL=self._redis)
+        clock = str(self.clocks["server's clock is set"])
+        await self.here.start_server(told, AGENTVINE_SERVER_REDIS_URL=self._redis, **{VARIABLE: clock})
 
     async def _keep_server(self) -> None:
         while True:
@@ -108,12 +117,13 @@ class Fleet:
         while True:
             worker = self.workers[name] = await self.start_worker(name)
             await worker.ended.wait()
-            self.deaths.append((time.time(), f"wrk_{name}"))
+            if not self.wrong:
+                self.deaths.append((time.time(), f"wrk_{name}"))
             await pause(self._random.uniform(0.0, 1.5))
 
     async def start_worker(self, name: str) -> Born:
         """With the failpoint that is next for it, if any is."""
-        more = {"REDIS_URL": self._redis}
+        more = {"REDIS_URL": self._redis, VARIABLE: str(self.clocks["workers' clock is set"])}
         if name == CLAUDE:
             more |= {"ANTHROPIC_BASE_URL": self.model_url, "QUEUE_NAMES": CLAUDES_QUEUE, "SANDBOX": "bubblewrap"}
             more |= {"WORKSPACE_DIR": str(self.here.where / "work-claude")}

@@ -84,6 +84,8 @@ class Scene:
     drained: bool = True
     """Everything was given the time to end."""
     repository_limit: int = 8
+    clock_was_set: bool = False
+    """Two times that the server wrote down do not say which came first."""
     statuses: Mapping[int, int] = field(default_factory=dict)
     """How often the server was seen to answer with each status."""
 
@@ -95,6 +97,7 @@ async def check(scene: Scene) -> list[Violation]:
     """Everything that is not as it should be; empty if all is well."""
     written = read(scene.ledger)
     found = [*_states(scene, written), *_completions(written), *_tokens(written), *_attempts(written)]
+    found += [] if scene.clock_was_set else _stored_late(written)
     found += _claims(scene, written)
     for url, pulls in scene.pulls.items():
         found += _pull_requests(written, url, pulls)
@@ -170,7 +173,10 @@ def _tokens_of_executions(written: Written, name: str) -> Iterator[Violation]:
         for token, count in tokens.items()
         if count > 1
     )
-    ended = {one["id"]: one["ended_at"] for one in written.of(name)}
+
+
+def _stored_late(written: Written) -> Iterator[Violation]:
+    ended = {one["id"]: one["ended_at"] for one in written.executions.values()}
     for artifact in written.artifacts:
         end = ended.get(artifact["execution_id"])
         if end is not None and artifact["stored_at"] > end:

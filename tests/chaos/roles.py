@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import uvloop
 
 from agentvine.kit import failpoints
+from agentvine.kit.clock import SystemClock
 from agentvine.kit.logs import configure_logs
 from agentvine.kit.shutdown import Shutdown, on_signals
 from agentvine.server.main import serve
@@ -15,6 +17,7 @@ from agentvine.worker.executor import TaskExecutor, make_executor
 from agentvine.worker.main import ExecutorFactory, Surroundings, run_worker
 from agentvine.worker.sandbox.base import Box
 from agentvine.worker.settings import WorkerConfig
+from tests.chaos.clocks import VARIABLE, SetClock
 from tests.chaos.stand_in import StandIn
 
 
@@ -28,13 +31,17 @@ async def _make_with_stand_in(around: Surroundings) -> TaskExecutor:
 
 
 async def _server(settings: Mapping[str, str], shutdown: Shutdown) -> int:
-    await serve(ServerSettings.load(settings), shutdown)
+    await serve(ServerSettings.load(settings), shutdown, clock=_clock(settings))
     return 0
+
+
+def _clock(settings: Mapping[str, str]) -> SystemClock:
+    return SetClock(Path(settings[VARIABLE])) if VARIABLE in settings else SystemClock()
 
 
 def _worker(make: ExecutorFactory) -> Callable[[Mapping[str, str], Shutdown], Awaitable[int]]:
     async def run(settings: Mapping[str, str], shutdown: Shutdown) -> int:
-        return await run_worker(WorkerConfig.load(settings), make, shutdown)
+        return await run_worker(WorkerConfig.load(settings), make, shutdown, _clock(settings))
 
     return run
 

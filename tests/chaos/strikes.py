@@ -18,8 +18,9 @@ from agentvine.testing.forges.server import Fault as ForgeFault
 from agentvine.testing.git_repository import git
 from agentvine.testing.git_server import Fault as GitFault
 from agentvine.testing.redis_wire import redis_command
+from tests.chaos.clocks import set_ahead
 from tests.chaos.disks import fill
-from tests.chaos.faults import Fault
+from tests.chaos.faults import CLOCKS, Fault
 from tests.chaos.fleet import CLAUDE, Fleet
 from tests.chaos.history import processes
 from tests.chaos.ledger import Ledger
@@ -39,8 +40,10 @@ class Strikes:
         self._remotes = fleet.remotes
         self._random = Random(fleet.plan.seed ^ 0xBAD)
         self._one_restart = asyncio.Lock()
+        self._one_clock = {kind: asyncio.Lock() for kind in CLOCKS}
         self._ways: dict[str, Callable[[Fault], Awaitable[None]]] = {
             "suspend a host": self._suspend,
+            **dict.fromkeys(CLOCKS, self._set_a_clock),
             "kill the broker": self._kill_the_broker,
             "flush the broker": self._flush,
             "broker out of reach": self._cut_the_wire,
@@ -113,6 +116,15 @@ class Strikes:
             self._fleet.asleep -= {worker.pid for worker in workers}
             for handle in handles:
                 os.close(handle)
+
+    async def _set_a_clock(self, fault: Fault) -> None:
+        """Forward or back at one moment, and after a while right again: two jumps."""
+        async with self._one_clock[fault.kind]:
+            set_ahead(self._fleet.clocks[fault.kind], fault.ahead)
+            self._fleet.wrong += 1
+            await pause(fault.seconds)
+            set_ahead(self._fleet.clocks[fault.kind], 0.0)
+            self._fleet.wrong -= 1
 
     # ── the broker ───────────────────────────────────────────────────────────────────────────────────────────────
 
