@@ -5,8 +5,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import structlog
 
 from agentvine.testing.databases import PostgresqlServer, postgresql_server, sqlite_database
+
+structlog.configure(  # its own way to show an error takes seconds of a server that a test waits for
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 LONG = ("test_sandbox_as_ordinary_user.py", "test_demo.py", "test_faults.py")
 """Files of single tests that take half a minute and more: begun first, so that no worker is left alone with one."""

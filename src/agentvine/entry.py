@@ -76,7 +76,10 @@ def main() -> None:
 )
 def up(
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="Where everything is kept.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", help="Where everything is kept; else ~/.local/share/agentvine.", show_default=False
+        ),
     ] = None,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="Where to listen; 0 for any free one.")] = 8420,
@@ -126,6 +129,7 @@ class _Announcement:
         else:
             self.take_back = lambda: remove_context(context, path)
         starting = "1 worker starts" if len(running.workers) == 1 else f"{len(running.workers)} workers start"
+        starting = starting if running.workers else "no worker starts: tasks wait until one is started elsewhere"
         print(f"AgentVine is up at {running.url}; its data is in {running.data}; {starting}.")
         print("`agentvine submit --help` shows how to give it work, `agentvine tasks` what it does.", flush=True)
 
@@ -188,8 +192,13 @@ def worker(given: Mapping[str, object]) -> None:
 
 _demo = group(
     "demo",
-    ("agentvine demo", "agentvine demo --keep /tmp/demo --json", "agentvine demo model --script script.toml"),
-    "Watch six workers deliver six tasks, with a scripted model.",
+    (
+        "agentvine demo",
+        "agentvine demo --forge",
+        "agentvine demo --keep /tmp/demo --json",
+        "agentvine demo model --script script.toml",
+    ),
+    "Watch AgentVine at work, with a scripted model.",
     runs_alone=True,
 )
 
@@ -200,33 +209,28 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep everything there.", show_default=False)
     ] = None,
+    forge: Annotated[bool, typer.Option("--forge", help="Follow one issue on a forge until it is merged.")] = False,
     real: Annotated[bool, typer.Option("--real", help="Use the real model; it needs ANTHROPIC_API_KEY.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
     sandbox: _Sandbox = None,
 ) -> None:
-    """Watch six workers deliver six tasks, with a scripted model."""
+    """Watch six workers deliver six tasks, or one issue become a merged pull request, with a scripted model."""
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-
     from agentvine.cli.settings import environment
-    from agentvine.demo.main import Stage
-    from agentvine.demo.main import demo as play
+    from agentvine.demo.fleet import Stage
+    from agentvine.demo.performance import one_issue, six_types
     from agentvine.demo.repositories import DemoFailed
-    from agentvine.demo.show import Show
 
     around = handed_on(environment())
-    if real and "ANTHROPIC_API_KEY" not in around:
-        raise typer.BadParameter("--real needs ANTHROPIC_API_KEY in the environment")
-    show = Show(Console(stderr=True))
+    if real and (forge or "ANTHROPIC_API_KEY" not in around):
+        wrong = "needs ANTHROPIC_API_KEY in the environment" if not forge else "is not for --forge"
+        raise typer.BadParameter(f"--real {wrong}")
     try:
-        ledger = _run(play(Stage(around, keep, real, sandbox), show))
+        done = _run((one_issue if forge else six_types)(Stage(around, keep, real, sandbox), as_json=as_json))
     except DemoFailed as error:
         _give_up(str(error))
-    show.finale(ledger, real=real)
-    if as_json:
-        print(ledger.report().model_dump_json(indent=2))
-    raise typer.Exit(0 if ledger.succeeded else 1)
+    raise typer.Exit(0 if done else 1)
 
 
 @_demo.command("model", epilog=epilog(("agentvine demo model --script script.toml --port 8430",)))

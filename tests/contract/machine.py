@@ -32,7 +32,7 @@ from claude_agent_sdk.types import SessionKey, SessionStoreEntry
 from agentvine.demo.script import Scenario, Script, ToolCall, Turn
 from agentvine.demo.scripted_model import RunningModel, serve
 
-LONGEST = 60  # seconds that any one run may take on a busy machine; alone it takes one or two
+LONGEST = 240  # seconds that any one run may take on a busy machine; alone it takes one or two
 TOOLS = ["Bash", "Read", "Write", "Edit"]
 CLI = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
 

@@ -26,7 +26,8 @@ from agentvine.worker.agent.claude import ClaudeCode, bundled_cli
 from agentvine.worker.agent.tools import TypeGate
 
 KEY = "sk-ant-a-key-that-must-not-be-told"
-QUICK = Watchdog(first_message=30, idle=30, after_result=10, total=60)
+PATIENT = Watchdog(first_message=240, idle=240, after_result=60, total=240)
+"""Limits that no busy machine reaches; each test of a limit makes that one short."""
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Bench:
             prompt="Please build it.",
             instructions="Never push.",
             model=ModelAccess(self.model.url, KEY),
-            watchdog=QUICK,
+            watchdog=PATIENT,
             environment={"MARKER": self.marker},
         )
         return replace(assignment, **changes)  # type: ignore[arg-type]
@@ -316,7 +317,7 @@ async def test_dollars_are_limited(tmp_path: Path) -> None:
 
 async def test_a_model_that_never_answers(tmp_path: Path) -> None:
     async with bench_with(tmp_path, Turn(text="late", hang_seconds=60, fault_times=50)) as b:
-        result = await b.run(b.assignment(watchdog=replace(QUICK, first_message=2)))
+        result = await b.run(b.assignment(watchdog=replace(PATIENT, first_message=2)))
         assert result.failure is not None
         assert result.failure.reason is FailureReason.AGENT_NO_FIRST_MESSAGE
 
@@ -324,7 +325,7 @@ async def test_a_model_that_never_answers(tmp_path: Path) -> None:
 async def test_a_stream_that_stops_in_the_middle(tmp_path: Path) -> None:
     stuck = Turn(text="a long answer " * 20, hang_seconds=60, hang_after_events=4, fault_times=50)
     async with bench_with(tmp_path, stuck) as b:
-        result = await b.run(b.assignment(watchdog=replace(QUICK, idle=1)))
+        result = await b.run(b.assignment(watchdog=replace(PATIENT, idle=8)))
         assert result.failure is not None
         assert result.failure.reason is FailureReason.AGENT_IDLE
         assert result.usage.input_tokens > 0
@@ -332,18 +333,18 @@ async def test_a_stream_that_stops_in_the_middle(tmp_path: Path) -> None:
 
 async def test_a_run_without_end(tmp_path: Path) -> None:
     async with bench_with(tmp_path, bash("tail -f /dev/null"), Turn(text="end")) as b:
-        result = await b.run(b.assignment(watchdog=replace(QUICK, total=3)))
+        result = await b.run(b.assignment(watchdog=replace(PATIENT, total=3)))
         assert result.failure is not None
         assert result.failure.reason is FailureReason.TIMEOUT
 
 
 async def test_waiting_for_our_own_gate_is_no_silence_of_the_agent(tmp_path: Path) -> None:
     async def slow(call: base.ToolCall) -> Verdict:
-        await pause(2)
+        await pause(10)
         return Verdict(Decision.ALLOW)
 
     async with bench_with(tmp_path, bash("true"), Turn(text="end")) as b:
-        result = await b.run(b.assignment(watchdog=replace(QUICK, idle=1)), gate=slow)
+        result = await b.run(b.assignment(watchdog=replace(PATIENT, idle=8)), gate=slow)
         assert result.failure is None
 
 
@@ -403,7 +404,8 @@ def fake(tmp_path: Path, then: str) -> ClaudeCode:
 )
 async def test_a_program_that_misbehaves(tmp_path: Path, then: str, reason: FailureReason, said: str) -> None:
     async with bench_with(tmp_path, Turn(text="x")) as b:
-        watchdog = Watchdog(first_message=1.5, idle=30, after_result=0.5, total=60)
+        silent = reason is FailureReason.AGENT_NO_FIRST_MESSAGE
+        watchdog = replace(PATIENT, first_message=1.5 if silent else 240, after_result=0.5)
         result = await b.run(b.assignment(watchdog=watchdog), agent=fake(tmp_path, then))
         assert result.failure is not None
         assert result.failure.reason is reason

@@ -21,7 +21,10 @@ from agentvine.testing.forges.github import GitHubServer
 from agentvine.testing.forges.gitlab import GitLabServer
 from agentvine.testing.forges.played import BRANCH, HEAD, HURRIED, OneToken, Played, a_proposal, a_review
 from agentvine.testing.forges.server import Fault
+from agentvine.testing.forges.stories import MARK, a_look, a_wish
+from agentvine.testing.forges.watching import LookoutConformance
 from agentvine.testing.forges.world import NAME, OWNER
+from agentvine.worker.credentials import NoCredentials
 from agentvine.worker.forge.base import ForgeRefused
 from agentvine.worker.forge.choice import Forges
 from agentvine.worker.forge.none import NoForge
@@ -71,6 +74,24 @@ class TestGitLab(ForgeConformance):
 
 
 class TestGitea(ForgeConformance):
+    @pytest.fixture
+    def played(self) -> Played:
+        return Played(ForgeKind.GITEA, GiteaServer)
+
+
+class TestLookingAtGitHub(LookoutConformance):
+    @pytest.fixture
+    def played(self, github_description: Description) -> Played:
+        return Played(ForgeKind.GITHUB, lambda: GitHubServer(github_description))
+
+
+class TestLookingAtGitLab(LookoutConformance):
+    @pytest.fixture
+    def played(self) -> Played:
+        return Played(ForgeKind.GITLAB, GitLabServer)
+
+
+class TestLookingAtGitea(LookoutConformance):
     @pytest.fixture
     def played(self) -> Played:
         return Played(ForgeKind.GITEA, GiteaServer)
@@ -154,6 +175,113 @@ class TestGitHubAlone:
         (pull,) = server.world.pulls
         assert (pull.labels, pull.reviewers) == (["agentvine", "automated"], ["mira", "noor", "team/core"])
         assert pull.draft
+
+
+class TestLookingAtGitHubAlone:
+    @pytest.fixture
+    async def server(self, github_description: Description) -> AsyncIterator[GitHubServer]:
+        async with GitHubServer(github_description) as server:
+            server.world.branches[BRANCH] = HEAD
+            yield server
+            assert server.violations == []
+
+    async def test_an_app_knows_its_own_words(self, server: GitHubServer, tmp_path: Path) -> None:
+        """Its tokens may not ask who they are."""
+        server.world.add(BRANCH)
+        server.world.talk(1, "github-actions[bot]", "A remark of ours.", "calc.py", 3)
+        server.world.talk(1, "mira", "Not ours.", "calc.py", 3)
+        lookout = await an_app(server, tmp_path).lookout(f"{server.url}/{OWNER}/{NAME}")
+        assert lookout is not None
+        seen = await lookout.pull(a_look())
+        assert seen is not None
+        assert [one.ours for one in seen.comments] == [True, False]
+        assert "GET /user" not in server.calls
+        server.token = "revoked by GitHub"
+        assert await lookout.pull(a_look()) == seen
+
+    async def test_a_token_that_may_not_see_check_runs_is_shown_jobs(self, server: GitHubServer) -> None:
+        server.sees_checks = False
+        server.world.add(BRANCH)
+        server.world.fail("test", "Run pytest", "E  assert\n")
+        lookout = await Forges([at(server)], OneToken(), SystemClock(), HURRIED).lookout(f"{server.url}/{OWNER}/{NAME}")
+        assert lookout is not None
+        seen = await lookout.pull(a_look())
+        assert seen is not None
+        assert [(one.name, one.step, one.log) for one in seen.failed] == [("test", "Run pytest", "E  assert")]
+
+    async def test_a_repository_that_was_renamed_is_found(self, server: GitHubServer) -> None:
+        forges = Forges([at(server)], OneToken(), SystemClock(), HURRIED)
+        lookout = await forges.lookout(f"{server.url}/{server.moved_from}")
+        assert lookout is not None
+        server.world.write("An area")
+        await lookout.say(a_wish())
+        await lookout.say(a_wish("It is done."))
+        assert [MARK in one.body and "done" in one.body for one in server.world.talks] == [True]
+
+    async def test_a_log_that_is_gone_or_led_astray(self, server: GitHubServer) -> None:
+        server.world.add(BRANCH)
+        server.world.fail("test", "Run pytest", "E  assert\n")
+        lookout = await Forges([at(server)], OneToken(), SystemClock(), HURRIED).lookout(f"{server.url}/{OWNER}/{NAME}")
+        assert lookout is not None
+        for there in ("file:///etc/passwd", "ftp://127.0.0.1/x", "http://"):
+            server.logs_at = there
+            seen = await lookout.pull(a_look())
+            assert seen is not None
+            assert [(one.name, one.step, one.log) for one in seen.failed] == [("test", "Run pytest", "")]
+
+
+class TestLookingAtAnOldGitea:
+    """What came late to Gitea's API, and not to Forgejo's."""
+
+    async def test_without_answers_in_threads(self) -> None:
+        played = Played(ForgeKind.FORGEJO, GiteaServer)
+        async with played.watched() as (server, lookout):
+            assert isinstance(server, GiteaServer)
+            server.answers = False
+            pull = server.world.add(BRANCH)
+            first = server.world.talk(1, "noor", "This is wrong.", "calc.py", 3)
+            for fault in (Fault.CUT_AFTER, Fault.TWICE, Fault.BAD_GATEWAY):
+                server.faults = {len(server.calls) + 7: fault}
+                answer = a_wish("It is mended.", thread=server.thread_of(first))
+                said = await lookout.say(answer)
+                assert await lookout.say(answer) == said
+                remarks = [remark for review in pull.reviews for remark in review.comments]
+                assert [(one.path, one.line, MARK in one.body) for one in remarks] == [("calc.py", 3, True)]
+                assert said.id == f"remark-{remarks[0].id}"
+                seen = await lookout.pull(a_look())
+                assert seen is not None
+                assert [(one.thread, one.ours) for one in seen.comments] == [
+                    (server.thread_of(first), False),
+                    (server.thread_of(first), True),
+                ]
+                pull.reviews.clear()
+            assert server.violations == []
+
+    async def test_without_jobs_and_without_telling_who_we_are(self) -> None:
+        played = Played(ForgeKind.GITEA, GiteaServer)
+        async with played.watched() as (server, lookout):
+            assert isinstance(server, GiteaServer)
+            server.actions = server.tells_account = False
+            server.world.add(BRANCH)
+            server.world.statuses = {"ci/woodpecker": "failure"}
+            await lookout.say(a_wish())
+            await lookout.say(a_wish("It is done."))
+            assert len(server.world.talks) == 1
+            seen = await lookout.pull(a_look())
+            assert seen is not None
+            assert [(one.name, one.log, one.can_run_again) for one in seen.failed] == [
+                ("ci/woodpecker", "ci/woodpecker: failure", False)
+            ]
+            assert [one.ours for one in seen.comments] == [True]
+            assert server.violations == []
+
+
+class TestNobodyLooks:
+    async def test_without_a_forge_or_a_token(self) -> None:
+        known = Forges(KNOWN, OneToken(), SystemClock(), HURRIED)
+        assert await known.lookout("file:///srv/git/shop.git") is None
+        assert await known.lookout("https://github.com/acme/shop") is not None
+        assert await Forges(KNOWN, NoCredentials(), SystemClock()).lookout("https://github.com/acme/shop") is None
 
 
 def at(server: GitHubServer, **more: object) -> ForgeSite:

@@ -197,6 +197,6 @@ async def test_the_command_says_what_would_be_gone_before_it_is(tmp_path: Path) 
 
     code, text = await said("--to", "0002")
     assert code == 0
-    assert "would be gone: comments, evidence.envelope" in text
+    assert "would be gone: comments, errands, evidence.envelope" in text
     assert "nothing was changed" in text
     assert json.loads((await said("--to", "0002", "--yes", "--json"))[1])["schema_now"] == "0002"

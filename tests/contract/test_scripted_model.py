@@ -367,7 +367,7 @@ async def test_the_log_gets_a_line_an_answer() -> None:
     lines: list[str] = []
     async with (
         serve(one(Turn(tool_calls=(WRITE, BASH)), match=("Begin",)), log=lines.append) as running,
-        httpx.AsyncClient(base_url=running.url, trust_env=False) as http,
+        httpx.AsyncClient(base_url=running.url, trust_env=False, timeout=60) as http,
     ):
         await http.post("/v1/messages", json=request(user("Begin")))
         await http.post("/v1/messages", json=request(user("Begin"), assistant(), result("ok")))
@@ -393,7 +393,7 @@ async def test_it_runs_on_its_own_until_it_is_told_to_end(tmp_path: Path) -> Non
     async with await spawn(argv, cwd=tmp_path, env={"PYTHONDONTWRITEBYTECODE": "1"}, output=heard) as running:
         assert await bell.wait(20), "it told no address"
         (url,) = re.findall(r"http://127\.0\.0\.1:\d+", lines[0])
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
             answer = await http.post("/v1/messages", json=request(user("Begin")))
             assert answer.json()["content"][0]["text"] == "one"
         assert await running.terminate(grace=5) == 0, lines

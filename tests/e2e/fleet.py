@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import psutil
 
 from agentvine.cli.context import read_context
 from agentvine.cli.settings import environment
@@ -51,6 +53,17 @@ def processes(**environment: str) -> dict[int, str]:
     return found
 
 
+def _first(near: Mapping[int, str], command: str) -> int:
+    """The one among these processes that is `agentvine command`; what it forks looks like it for a moment."""
+    pids = {pid for pid, line in near.items() if f"agentvine {command}" in line}
+    forked = set()
+    for pid in pids:
+        with suppress(psutil.Error):
+            forked |= {child.pid for child in psutil.Process(pid).children()}
+    (first,) = pids - forked
+    return first
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """What runs, and how to speak to it."""
@@ -87,17 +100,11 @@ class Fleet:
 
     def worker(self, worker_id: str) -> int:
         """The pid of a worker."""
-        mine = processes(WORKER_ID=worker_id, WORKSPACE_DIR=str(self.where / "data" / "work"))
-        pids = [pid for pid, line in mine.items() if "agentvine worker" in line]
-        assert len(pids) == 1, pids
-        return pids[0]
+        return _first(processes(WORKER_ID=worker_id, WORKSPACE_DIR=str(self.where / "data" / "work")), "worker")
 
     def server(self) -> int:
         """The pid of the server."""
-        data = str(self.where / "data")
-        pids = [pid for pid, line in processes(AGENTVINE_SERVER_DATA_DIR=data).items() if "agentvine server" in line]
-        assert len(pids) == 1, pids
-        return pids[0]
+        return _first(processes(AGENTVINE_SERVER_DATA_DIR=str(self.where / "data")), "server")
 
     def agents(self) -> dict[int, str]:
         """Processes of Claude Code, and what it started, that belong to this fleet."""

@@ -15,7 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from agentvine.domain.errand import LookForWork
+from agentvine.domain.execution import Delivery
+from agentvine.domain.forge import IssueSeen
 from agentvine.domain.precedent import Remember
+from agentvine.domain.repository_settings import IntakeRules, NewCredential, RepositorySettings
 from agentvine.domain.work_order import OrderStatus
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.configuration import ConfigurationError
@@ -25,14 +29,16 @@ from agentvine.server.schema import go_back, look
 from agentvine.server.settings import ServerSettings
 from agentvine.store import plain, readers
 from agentvine.store.archive import ArchiveError
-from agentvine.testing.cast import Hand, a_task, a_worker
+from agentvine.testing.cast import HEAD, REPOSITORY, Hand, a_task, a_worker
 from agentvine.testing.clock import ManualClock
 from agentvine.testing.databases import PostgresqlServer, sqlite_database
 from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire import messages as m
+from agentvine.wire.administration import NewRepository
 from agentvine.worker.sandbox.host import find_bubblewrap
 from tests.integration.town import running_town
 
+TOKEN = "forge-token-0123456789"
 SECRET_FILES = {"signing.key": b"a private key", "keys.json": b"{}", "first-key": b"av_1\n"}
 
 
@@ -56,6 +62,11 @@ async def lived(url: str, data: Path) -> AsyncIterator[Lived]:
     settings = ServerSettings.load({}, data_dir=data, database_url=url, policy=policy)
     async with in_process_site(url, data, clock=ManualClock(SystemClock().now())) as site:
         desk, worker = await site.front_desk(), await a_worker(site)
+        intake = IntakeRules(label="agent")
+        said = RepositorySettings(repository=REPOSITORY, default_branch="main", intake=intake)
+        kept = NewCredential.model_validate({"token": TOKEN})
+        added = await desk.add_repository(NewRepository(settings=said, credential=kept, webhook=True))
+        await an_issue_came_in(site, added.repository.id)
         first = await desk.submit(a_task("first"), idempotency_key="once")
         await desk.comment(first.id, m.NewComment(text="mind the\u2028gap \N{SNOWMAN}"))
         parked = await worker.take_and_start()
@@ -64,13 +75,19 @@ async def lived(url: str, data: Path) -> AsyncIterator[Lived]:
         done = await worker.take_and_start()
         await worker.say(done, 0, "hello", "\N{SNOWMAN}")
         await worker.store_result(done)
-        await worker.complete(done, cost=0.125)
+        await worker.complete(done, Delivery(kind="pull_request", branch="agentvine/test/1", new_sha=HEAD), cost=0.125)
         await desk.submit(a_task("second", needs=(first.id,)))
         running = await worker.take_and_start()
         hold = readers.Hold("webhook", "server", site.clock.now() + timedelta(seconds=60))
         await site.database.write(lambda unit: readers.take(unit, hold, site.clock.now()))
         await site.desk.trail.seal(everything=True)
         yield Lived(settings, site, worker, running, done)
+
+
+async def an_issue_came_in(site: InProcessSite, repository_id: str) -> None:
+    issue = IssueSeen(number=1, url="", title="a task", body="", author="ann", at=site.clock.now(), labels=("agent",))
+    look = LookForWork(repository=REPOSITORY, label="agent", since=site.clock.now())
+    await site.database.write(lambda unit: site.control.intake.seen(unit, repository_id, look, (issue,)))
 
 
 def place(url: str, data: Path) -> ServerSettings:
@@ -104,6 +121,8 @@ async def test_an_export_moves_everything_to_either_database(
     assert (target.stat().st_mode & 0o777, written.missing_artifacts) == (0o600, ())
     moved = await asyncio.to_thread(take_in, place(url, there), target)
     assert (moved.given_back, moved.artifacts, moved.rows) == (1, written.artifacts, written.rows)
+    with tarfile.open(target) as tar:
+        assert not any(TOKEN.encode() in tar.extractfile(one).read() for one in tar.getmembers())  # type: ignore[union-attr]
     untouched(rows, everything(url), "work_orders", "executions", "workers", "events")
     assert {name: (there / name).read_bytes() for name in SECRET_FILES} == SECRET_FILES
     assert (there / "policy.toml").exists()
@@ -213,7 +232,7 @@ DAMAGE: Mapping[str, tuple[Callable[[Path], None], str]] = {
     "newer layout": (_of_a_newer_layout, "install the version that made it"),
     "more than its manifest names": (_lacking, "does not belong to it"),
     "a file elsewhere": (_outside, "'../outside' does not belong to it"),
-    "something else": (_no_archive, "is damaged"),
+    "something else": (_no_archive, "it is none"),
 }
 
 

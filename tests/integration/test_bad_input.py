@@ -329,7 +329,7 @@ async def test_random_json_never_breaks_anything(site: Site) -> None:
     values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), nested)
     bodies = st.dictionaries(st.sampled_from([*GOOD, "token", "usage", "delivery", "worker_id"]) | st.text(), values)
 
-    with httpx.Client(base_url=site.url) as client:
+    with httpx.Client(base_url=site.url, timeout=60) as client:
 
         @settings(max_examples=50, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
         @given(path=st.sampled_from([TASKS, START, routes.REGISTER.full]), body=bodies)
@@ -361,7 +361,7 @@ def shortened(schema: Any) -> Any:
 
 
 def _try_operations(site: Site, mode: schemathesis.GenerationMode) -> None:
-    document = schemathesis.openapi.from_dict(shortened(httpx.get(f"{site.url}/openapi.json").json()))
+    document = schemathesis.openapi.from_dict(shortened(httpx.get(f"{site.url}/openapi.json", timeout=60).json()))
     tried = 0
     for found in document.get_all_operations():
         assert isinstance(found, Ok), found
@@ -388,7 +388,7 @@ def _try_operation(operation: Operation, mode: schemathesis.GenerationMode, url:
         for part in (case.query, case.body):
             if isinstance(part, dict) and isinstance(part.get("wait_seconds"), int | float):
                 part["wait_seconds"] = 0  # a valid wait would be waited
-        answer = case.call(url, headers=headers)
+        answer = case.call(url, headers=headers, timeout=60)
         assert answer.status_code < 500, (case.as_curl_command(), answer.text)
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == [CONTENT_TYPE], case.as_curl_command()

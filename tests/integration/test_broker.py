@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -216,8 +216,9 @@ async def test_rings_and_requests_go_on_after_the_server_was_killed(tmp_path: Pa
 def process_of(server: EmbeddedBroker) -> psutil.Process:
     """The Valkey server itself, beneath its guardian."""
     for process in psutil.Process().children(recursive=True):
-        if process.name() == "valkey-server" and process.cwd() == str(server.socket.parent):
-            return process
+        with suppress(psutil.Error):  # what others left may go meanwhile
+            if process.name() == "valkey-server" and process.cwd() == str(server.socket.parent):
+                return process
     raise AssertionError("there is no such server")
 
 

@@ -116,7 +116,7 @@ async def judge(root: Path, kind: TaskType, files: Mapping[str, str | None], sai
     await mirror.update()
     for name in ("checkouts", "private"):
         (root / name).mkdir()
-    verifier = Verifier(await boxes_here(), BaseResults(root / "base"), SystemClock(), longest=60)
+    verifier = Verifier(await boxes_here(), BaseResults(root / "base"), SystemClock(), longest=240)
     subject = Subject(
         execution_id="exe_" + "0" * 26,
         task_id="tsk_" + "0" * 26,

@@ -27,7 +27,7 @@ async def chunky(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def large_answers_arrive_whole() -> None:
-    async with served(chunky) as url, httpx.AsyncClient() as client:
+    async with served(chunky) as url, httpx.AsyncClient(timeout=60) as client:
         answers = await asyncio.wait_for(_all(client, url), 60)
     expected = sha256(CHUNK * 200 + b"end").hexdigest()
     assert [sha256(answer.content).hexdigest() for answer in answers] == [expected] * 8
@@ -52,7 +52,7 @@ async def pipelined_requests_are_answered_in_order() -> None:
 
 
 async def a_reader_that_leaves_harms_nobody() -> None:
-    async with served(chunky) as url, httpx.AsyncClient() as client:
+    async with served(chunky) as url, httpx.AsyncClient(timeout=60) as client:
         async with client.stream("GET", f"{url}/2000") as answer:
             await anext(answer.aiter_raw())
         assert (await client.get(f"{url}/1")).content == CHUNK + b"end"

@@ -158,6 +158,7 @@ async def house(
     limits: Limits | None = None,
     offer: Offer | None = None,
     policy: Path | None = None,
+    max_repairs: int = 3,
 ) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(in_process_site(sqlite_database(root), root, policy=policy))
@@ -166,7 +167,7 @@ async def house(
         remote = await repository.bare_copy(root / "remote.git")
         plane, desk = await site.worker_plane(), await site.front_desk()
         shop = await workshop(root / "worker", model, plane, sandbox, limits)
-        shop = replace(shop, offer=offer or Offer())
+        shop = replace(shop, offer=offer or Offer(), max_repairs=max_repairs)
         yield House(root, site, plane, desk, repository, remote, model, TaskExecutor(shop), shop)
         assert model.model.failures == []
 
@@ -192,14 +193,14 @@ async def workshop(
             BaseResults(root / "base-results"),
             clock,
             surroundings=toolchain.path,
-            longest=60,
+            longest=240,
             inquiries=(),  # they are tried where results are judged, and cost several runs of the tests each time
         ),
         forges=Forges((), NoCredentials(), clock),
         queue=QueueClient(plane, None, "wrk_bugfix", clock),
         clock=clock,
         model=ModelAccess(model.url, KEY),
-        watchdog=Watchdog(first_message=30, idle=30, after_result=10, total=60),
+        watchdog=Watchdog(first_message=240, idle=240, after_result=60, total=240),
         environment=toolchain.environment(),
     )
 
@@ -360,9 +361,9 @@ async def test_a_result_that_falls_short_is_repaired_in_the_same_conversation(tm
 
 async def test_what_stays_unproven_is_not_delivered(tmp_path: Path) -> None:
     wrong = turn(write("calc.py", "def add(a, b):\n    return 7\n"), commit("fix: add"))
-    tries = (Turn(text=str(number), when=f"repair {number} of at most 3") for number in (1, 2, 3))
-    turns = (wrong, Turn(text="0"), *tries)
-    async with house(tmp_path, Scenario(name="bugfix", match=("Adding is wrong",), turns=turns)) as h:
+    turns = (wrong, Turn(text="0"), Turn(text="1", when="repair 1 of at most 1"))
+    scenario = Scenario(name="bugfix", match=("Adding is wrong",), turns=turns)
+    async with house(tmp_path, scenario, max_repairs=1) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong")
         base = await h.repository.head()
         claimed, conclusion, order = await h.carry_out(TaskType.BUGFIX)
@@ -379,7 +380,7 @@ async def test_what_stays_unproven_is_not_delivered(tmp_path: Path) -> None:
 
 async def test_nothing_done_is_no_result(tmp_path: Path) -> None:
     scenario = Scenario(name="idle", match=("Adding is wrong",), turns=(Turn(text="All done!"),), repeat_last=True)
-    async with house(tmp_path, scenario) as h:
+    async with house(tmp_path, scenario, max_repairs=1) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong")
         _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Failed)

@@ -47,8 +47,8 @@ class Hosted:
 
 
 @asynccontextmanager
-async def hosted(root: Path) -> AsyncIterator[Hosted]:
-    async with house(root / "house", DOUBLES) as h:
+async def hosted(root: Path, scenario: Scenario = DOUBLES) -> AsyncIterator[Hosted]:
+    async with house(root / "house", scenario) as h:
         served = root / "served"
         (served / OWNER).mkdir(parents=True)
         (served / OWNER / f"{NAME}.git").symlink_to(h.remote)

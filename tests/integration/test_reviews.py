@@ -100,7 +100,7 @@ async def desk(root: Path, files: Mapping[str, str], topic: Mapping[str, str | b
     since = await mirror.fork_of("topic", head)
     assert since == await repository.head()
     assert await mirror.fork_of("main", since) is None
-    verifier = Verifier(await boxes_here(), BaseResults(root / "base"), SystemClock(), longest=100)
+    verifier = Verifier(await boxes_here(), BaseResults(root / "base"), SystemClock(), longest=240)
     return Desk(root, mirror, verifier, since, head)
 
 

@@ -86,7 +86,7 @@ async def test_a_request_that_is_worked_on_is_finished_unless_there_is_no_time()
         entered.clear()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
-            async with httpx.AsyncClient() as http, listening(slow, Waits(), listener, shutdown) as url:
+            async with httpx.AsyncClient(timeout=60) as http, listening(slow, Waits(), listener, shutdown) as url:
                 asking = asyncio.create_task(http.get(url))
                 await entered.wait()
                 asyncio.get_running_loop().call_later(0.3, shutdown.stop if hang else leave.set)

@@ -1,6 +1,6 @@
 """Verification in real checkouts, of results that mean well and of results that do not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from agentvine.worker.mirror import Mirror
 from agentvine.worker.settings import SandboxKind
 from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.environments import Environments
+from agentvine.worker.verification.inquiry import Inquiry
 from agentvine.worker.verification.verify import SetupFailed, Subject, Verifier, changed_paths, failing
 
 PASSING = "def test_a():\n    assert True\n"
@@ -66,9 +67,11 @@ class Court:
 async def court(
     root: Path,
     files: Mapping[str, str | bytes],
-    longest: float = 90,
+    longest: float = 240,
     sandbox: SandboxKind = SandboxKind.BUBBLEWRAP,
+    inquiries: Sequence[Inquiry] = (),
 ) -> Court:
+    """`inquiries` are for tests that are about them: they cost several runs of the tests each time."""
     repository = await GitRepository.create(root / "origin", files)
     mirror = Mirror(Git(root / "home"), root / "mirrors", f"file://{repository.path}")
     await mirror.update()
@@ -80,6 +83,7 @@ async def court(
         SystemClock(),
         longest=longest,
         environments=Environments(root / "environments", most=1, reserve=0),
+        inquiries=inquiries,
     )
     return Court(root, repository, mirror, verifier, await repository.head())
 
@@ -285,7 +289,7 @@ async def test_what_is_known_of_a_base_is_used_again(tmp_path: Path) -> None:
     counts = {**BASE, "conftest.py": f"open({str(counter)!r}, 'a').write('x')\n"}
     c = await court(tmp_path, counts, sandbox=SandboxKind.NONE)  # from a sandbox nobody could count
     boxes = await boxes_here(SandboxKind.NONE)
-    c.verifier = Verifier(boxes, BaseResults(tmp_path / "base"), SystemClock(), longest=30, inquiries=())
+    c.verifier = Verifier(boxes, BaseResults(tmp_path / "base"), SystemClock(), longest=240, inquiries=())
     await c.verifier.know_base(c.subject(TaskType.FEATURE, c.base))
     assert counter.read_text() == "x"
     evidence = await c.judge(TaskType.FEATURE, FEATURE)

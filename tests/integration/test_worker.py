@@ -2,9 +2,8 @@
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from agentvine.domain.execution import Outcome, Usage
 from agentvine.domain.ids import new_id
 from agentvine.domain.request import RequestKind
 from agentvine.domain.retry import Failure, FailureReason
+from agentvine.domain.task import Task
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker import WorkerStatus
 from agentvine.kit.clock import SystemClock
@@ -29,7 +29,16 @@ from agentvine.worker.main import EXIT_OK, EXIT_REFUSED, run_worker
 from agentvine.worker.settings import WorkerConfig
 from agentvine.worker.worker import Worker
 
-SHORT = {"lease_seconds": 3.0, "claim_ack_seconds": 3.0}
+OFTEN = 0.2
+"""Seconds between heartbeats, whose answers say what the server wants; leases stay long, so that a machine that stands
+still for a while does not end them."""
+
+
+def lapse(stage: Stage, task: Task) -> None:
+    """By the server's clock, the order's lease has ended."""
+    with closing(sqlite3.connect(stage.data / "agentvine.db", timeout=30)) as database, database:
+        ended = "UPDATE work_orders SET lease_expires = 1 WHERE id = ? AND lease_expires IS NOT NULL"
+        assert database.execute(ended, (task.work_order_id,)).rowcount == 1
 
 
 class ShiftedClock(SystemClock):
@@ -155,8 +164,8 @@ async def test_an_execution_has_a_hard_limit(here: Stage, tmp_path: Path) -> Non
         assert (await worker.executor.stay()).cancelled
 
 
-async def test_a_cancelled_order_is_stopped_and_not_reported(tmp_path: Path) -> None:
-    async with stage(tmp_path, **SHORT) as here, working(here, tmp_path) as worker:
+async def test_a_cancelled_order_is_stopped_and_not_reported(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, heartbeat_interval=OFTEN) as worker:
         task = await here.submit()
         stay = await worker.executor.stay()
         await here.desk.cancel(task.id)
@@ -170,8 +179,8 @@ async def test_a_cancelled_order_is_stopped_and_not_reported(tmp_path: Path) -> 
         await here.until(another, OrderStatus.COMPLETED)
 
 
-async def test_a_lost_lease_stops_the_execution_and_nothing_is_said(tmp_path: Path) -> None:
-    async with stage(tmp_path, **SHORT) as here, working(here, tmp_path) as worker:
+async def test_a_lost_lease_stops_the_execution_and_nothing_is_said(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path, heartbeat_interval=OFTEN) as worker:
         task = await here.submit()
         stay = await worker.executor.stay()
         await HTTPControlPlane(here.desk._api).deregister(worker.id)  # as an admin may
@@ -186,15 +195,15 @@ async def test_a_lost_lease_stops_the_execution_and_nothing_is_said(tmp_path: Pa
         assert not here.proxy.count("/release")
 
 
-async def test_a_worker_that_cannot_reach_the_server_stops_in_time(tmp_path: Path) -> None:
-    async with stage(tmp_path, lease_seconds=8.0, claim_ack_seconds=8.0) as here, working(here, tmp_path) as worker:
+async def test_a_worker_that_cannot_reach_the_server_stops_in_time(here: Stage, tmp_path: Path) -> None:
+    async with working(here, tmp_path) as worker:
         task = await here.submit()
         stay = await worker.executor.stay()
         stay.progress.ensure_held()
-        cut_at = time.monotonic()
         await here.proxy.cut()
+        worker.clock.later = 31.0  # two thirds of the lease are over; the last is the server's
         await eventually(lambda: stay.cancelled)
-        assert time.monotonic() - cut_at < 8.0, "the server could have given it away already"
+        lapse(here, task)
         await here.until(task, OrderStatus.PENDING)
         here.proxy.mend()
         (await worker.executor.stay(1)).conclude()
@@ -219,7 +228,7 @@ async def test_a_worker_that_was_asleep_fences_itself_before_it_acts(here: Stage
 
 
 async def test_a_slow_renewal_does_no_harm(tmp_path: Path) -> None:
-    async with stage(tmp_path, lease_seconds=6.0) as here, working(here, tmp_path) as worker:
+    async with stage(tmp_path, lease_seconds=18.0) as here, working(here, tmp_path) as worker:
         task = await here.submit()
         stay = await worker.executor.stay()
         held = here.proxy.hold_answers("renew", times=1)
@@ -280,10 +289,10 @@ async def test_a_restart_of_the_server_is_survived(here: Stage, tmp_path: Path) 
         stay.conclude()
         await eventually(lambda: here.proxy.refused > refused)
         await here.start_server()
-        assert (await here.until(task, OrderStatus.COMPLETED, 30)).attempts == 1
+        assert (await here.until(task, OrderStatus.COMPLETED)).attempts == 1
         another = await here.submit()
         (await worker.executor.stay(1)).conclude()
-        await here.until(another, OrderStatus.COMPLETED, 30)
+        await here.until(another, OrderStatus.COMPLETED)
 
 
 async def test_a_worker_that_the_server_has_forgotten_registers_again(here: Stage, tmp_path: Path) -> None:
@@ -308,23 +317,20 @@ async def idle(here: Stage) -> None:
 
 
 async def test_an_idle_worker_leaves_at_once(here: Stage, tmp_path: Path) -> None:
-    async with working(here, tmp_path, poll_interval=30) as worker:
+    async with working(here, tmp_path, poll_interval=60, heartbeat_interval=300) as worker:
+        here.proxy.hold_answers("/claim")  # it does not wait for the poll
         await idle(here)
-        told_at = time.monotonic()
         worker.shutdown.drain()
         assert await worker.exit_code() == EXIT_OK
-        assert time.monotonic() - told_at < 20.0  # and not the 30 of its poll; test_worker_process has the second
         assert (await here.desk.worker(worker.id)).status is WorkerStatus.OFFLINE
 
 
 async def test_an_idle_worker_leaves_at_once_also_without_a_server(here: Stage, tmp_path: Path) -> None:
-    async with working(here, tmp_path, poll_interval=30) as worker:
+    async with working(here, tmp_path, poll_interval=60, heartbeat_interval=300) as worker:
         await idle(here)
         await here.proxy.cut()
-        told_at = time.monotonic()
         worker.shutdown.drain()
         assert await worker.exit_code() == EXIT_OK
-        assert time.monotonic() - told_at < 20.0
 
 
 async def test_a_claim_that_is_answered_too_late_is_given_back(here: Stage, tmp_path: Path) -> None:
@@ -371,7 +377,7 @@ async def test_a_second_signal_stops_at_once(here: Stage, tmp_path: Path) -> Non
         await worker.executor.stay(1)
         worker.shutdown.drain()
         worker.shutdown.stop()
-        assert await worker.exit_code(5.0) == EXIT_OK
+        assert await worker.exit_code() == EXIT_OK
         assert all(stay.cancelled for stay in worker.executor.stays)
         for task in tasks:
             assert (await here.until(task, OrderStatus.PENDING)).charged == 0
@@ -388,7 +394,7 @@ async def test_a_worker_leaves_before_it_could_ever_register(here: Stage, tmp_pa
     await here.proxy.cut()
     async with working(here, tmp_path) as worker:
         worker.shutdown.drain()
-        assert await worker.exit_code(15) == EXIT_OK
+        assert await worker.exit_code() == EXIT_OK
 
 
 async def test_a_worker_that_is_not_wanted_says_so_and_ends(here: Stage, tmp_path: Path) -> None:
@@ -436,7 +442,7 @@ async def test_trouble_with_claiming_is_told_and_recovered_from(here: Stage, tmp
         assert note is not None
         assert note.startswith("claiming work: the AgentVine server at ")
         refusing.release()
-        await eventually(lambda: says(WorkerStatus.IDLE), 20)
+        await eventually(lambda: says(WorkerStatus.IDLE))
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770])

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -72,7 +71,8 @@ async def process(stage: Stage, directory: Path, name: str = "one", executor: st
         "API_URL": stage.proxy.url,
         "API_KEY": stage.worker_key,
         "WORKSPACE_DIR": str(directory / "work"),
-        "POLL_INTERVAL": "30",
+        "POLL_INTERVAL": "60",
+        "HEARTBEAT_INTERVAL": "300",
     }
     argv = [sys.executable, "-c", WORKER, str(directory / f"page-{name}"), executor]
     async with await spawn(argv, cwd=None, env=settings, output=directory / f"{name}.log") as running:
@@ -90,24 +90,19 @@ def asleep(pid: int) -> list[int]:
     return [process.pid for process in processes if process.info["cmdline"] == ["sleep", f"600.{pid}"]]
 
 
-async def exit_code(worker: Running, within: float) -> int:
-    async with asyncio.timeout(within):
+async def exit_code(worker: Running) -> int:
+    async with asyncio.timeout(60):
         return await worker.wait()
 
 
-async def test_sigterm_ends_an_idle_worker_within_a_second(tmp_path: Path) -> None:
-    took: list[float] = []
-    async with stage(tmp_path) as here:
-        while len(took) < 8 and min(took, default=1.0) >= 1.0:  # what else runs on this machine may cost a try
-            here.proxy.requests.clear()
-            async with process(here, tmp_path) as worker:
-                await eventually(lambda: here.proxy.count("/claim"))
-                told_at = time.monotonic()
-                os.kill(worker.pid, signal.SIGTERM)
-                assert await exit_code(worker, 60) == 0
-                took.append(time.monotonic() - told_at)
-            assert (await here.desk.worker("wrk_one")).status is WorkerStatus.OFFLINE
-    assert min(took) < 1.0
+async def test_sigterm_ends_an_idle_worker_without_waiting_for_anything(tmp_path: Path) -> None:
+    """Neither for the answer to its claim, which does not come, nor for a heartbeat; `make chaos` has the seconds."""
+    async with stage(tmp_path) as here, process(here, tmp_path) as worker:
+        here.proxy.hold_answers("/claim")
+        await eventually(lambda: here.proxy.count("/claim"))
+        os.kill(worker.pid, signal.SIGTERM)
+        assert await exit_code(worker) == 0
+        assert (await here.desk.worker("wrk_one")).status is WorkerStatus.OFFLINE
 
 
 async def test_a_second_sigterm_stops_a_busy_worker_and_its_processes(tmp_path: Path) -> None:
@@ -119,14 +114,14 @@ async def test_a_second_sigterm_stops_a_busy_worker_and_its_processes(tmp_path: 
         so_far = len(written(tmp_path))
         await eventually(lambda: len(written(tmp_path)) > so_far)  # the first one lets it work on
         os.kill(worker.pid, signal.SIGTERM)
-        assert await exit_code(worker, 60) == 0
+        assert await exit_code(worker) == 0
         assert asleep(worker.pid) == []
         order = await here.until(task, OrderStatus.PENDING)
         assert (order.charged, order.workers_lost) == (0, 0)
 
 
 async def test_a_worker_that_was_frozen_touches_nothing_after_it_lost_its_order(tmp_path: Path) -> None:
-    async with stage(tmp_path, lease_seconds=2.0) as here, process(here, tmp_path) as zombie:
+    async with stage(tmp_path, lease_seconds=12.0) as here, process(here, tmp_path) as zombie:
         task = await here.submit()
         await eventually(lambda: written(tmp_path))
         (tmp_path / "page-one.sleep").touch()
@@ -151,6 +146,6 @@ async def test_an_execution_that_cannot_be_stopped_does_not_keep_the_worker_aliv
         os.kill(worker.pid, signal.SIGTERM)
         await eventually(lambda: b"finishing what runs" in (tmp_path / "one.log").read_bytes())
         os.kill(worker.pid, signal.SIGTERM)
-        assert await exit_code(worker, 60) == EXIT_STUCK
+        assert await exit_code(worker) == EXIT_STUCK
         await here.until(task, OrderStatus.PENDING)
         await eventually(lambda: not asleep(worker.pid))

@@ -177,7 +177,8 @@ async def running_town(where: Path, **settings: object) -> AsyncIterator[Town]:
     data = where / "data"
     sqlite_database(data)
     shutdown, ready = Shutdown(), asyncio.Queue[BoundServer]()
-    told = ServerSettings.load({}, data_dir=data, port=0, **settings)
+    held = {"lease_seconds": 3600.0}  # nobody renews what a test claims
+    told = ServerSettings.load({}, data_dir=data, port=0, **held | settings)
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(told, shutdown, ready.put_nowait))
         url = (await ready.get()).url

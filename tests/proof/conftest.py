@@ -13,7 +13,7 @@ _SEED = 20
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`cheat` and `honest` are all cases, or a share in which each type and each ecosystem has its part."""
-    for fixture, cases, number in (("cheat", CHEATS, 12), ("honest", HONEST, 14)):
+    for fixture, cases, number in (("cheat", CHEATS, 9), ("honest", HONEST, 14)):
         if fixture in metafunc.fixturenames:
             tried: tuple[Case, ...] = cases
             if not metafunc.config.getoption("--every-case"):

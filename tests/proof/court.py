@@ -49,7 +49,7 @@ from tests.proof.toolchains import toolchain
 
 PROPOSED = "proposed"
 """The branch that reviews are of."""
-LONGEST = 60.0
+LONGEST = 240.0
 """Seconds that a test run may take, where a case says nothing else."""
 
 

@@ -48,6 +48,7 @@ PASSING = {
     "model_auth_failed": (30.0, 600.0),
     "forge_unavailable": (15.0, 600.0),
     "disk_full": (15.0, 600.0),
+    "repository_budget": (15.0, 600.0),
 }
 """What the order is not to blame for, with the first and the longest wait."""
 AT_ONCE = ("self_fenced", "drained")

@@ -38,6 +38,7 @@ FREE = {
     "model_overloaded",
     "model_rate_limited",
     "model_auth_failed",
+    "repository_budget",
     "disk_full",
     "forge_unavailable",
     "self_fenced",

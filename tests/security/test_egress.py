@@ -255,7 +255,7 @@ class Gate:
     metered: list[Usage]
 
     async def post(self, body: object, path: str = "/v1/messages", **headers: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             return await client.post(f"http://127.0.0.1:{self.port}{path}", json=body, headers=headers, timeout=SOON)
 
 
@@ -463,7 +463,7 @@ async def test_a_model_that_cannot_be_reached_is_an_error_of_the_api() -> None:
 
 
 async def test_one_connection_serves_many_requests() -> None:
-    async with gated(stream()) as gate, httpx.AsyncClient(trust_env=False) as client:
+    async with gated(stream()) as gate, httpx.AsyncClient(trust_env=False, timeout=60) as client:
         for _ in range(3):
             answer = await client.post(f"http://127.0.0.1:{gate.port}/v1/messages", json=ASK)
             assert answer.status_code == 200

@@ -23,7 +23,7 @@ from agentvine.worker.sandbox.limits import Limit, Limits
 from tests.security.boxes import Place, left_of, place
 
 KEY = "sk-ant-real-key-that-stays-outside"
-QUICK = Watchdog(first_message=60, idle=60, after_result=20, total=100)
+QUICK = Watchdog(first_message=240, idle=240, after_result=60, total=240)
 
 
 @dataclass

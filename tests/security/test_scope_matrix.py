@@ -97,17 +97,27 @@ ROWS = {
     "POST /tasks/{task_id}/retry": Row(ACT, True),
     "POST /tasks/{task_id}/comments": Row(ACT, True, {"text": "so"}),
     "GET /tasks/{task_id}/comments": Row(LOOK),
+    "POST /errands/claim": Row(WORKER),
+    "POST /errands/{errand_id}/credential": Row(WORKER, body={"worker_id": "wrk_nobody"}),
+    "POST /errands/{errand_id}/result": Row(WORKER),
     "GET /events": Row(LOOK),
     "GET /keys": Row(ADMIN),
     "POST /keys": Row(ADMIN),
     "DELETE /keys/{key_id}": Row(ADMIN),
     "POST /keys/{key_id}/rotate": Row(ADMIN),
     "GET /keys/me": Row(ALL),
+    "GET /repositories": Row(LOOK),
+    "POST /repositories": Row(ADMIN),
+    "GET /repositories/{repository_id}": Row(LOOK),
+    "PATCH /repositories/{repository_id}": Row(ADMIN),
+    "DELETE /repositories/{repository_id}": Row(ADMIN),
+    "POST /work-orders/{work_order_id}/credential": Row(WORKER, True, {"token": 1}),
     "GET /audit": Row(ADMIN),
     "GET /audit/verification": Row(ADMIN),
     "POST /prune": Row(ADMIN, body={"older_than_seconds": 3600, "dry_run": True}),
     "GET /model-limits": Row(LOOK),
     "DELETE /model-limits/{account}": Row(ADMIN),
+    "POST /webhooks/{forge}": Row(OPEN),
     "GET /health": Row(OPEN),
     "GET /ready": Row(OPEN),
     "GET /metrics": Row(LOOK),
@@ -118,10 +128,13 @@ NOTHING = {
     "execution_id": "exe_00000000000000000000000000",
     "request_id": "req_00000000000000000000000000",
     "precedent_id": "pre_00000000000000000000000000",
+    "repository_id": "rep_00000000000000000000000000",
     "task_id": "tsk_00000000000000000000000000",
     "key_id": "key_00000000000000000000000000",
     "name": "diff",
     "account": "default",
+    "forge": "nowhere",
+    "errand_id": "err_00000000000000000000000000",
 }
 HERE, THERE = "https://git.example/team/here.git", "https://git.example/team/there.git"
 TYPES = (TaskType.DOCS, TaskType.TEST)
@@ -197,7 +210,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     folder = tmp_path_factory.mktemp("world")
     async with (
         http_site(sqlite_database(folder), folder) as site,
-        httpx.AsyncClient(base_url=site.url) as http,
+        httpx.AsyncClient(base_url=site.url, timeout=60) as http,
     ):
         workers = {type_: await a_worker(site, f"wrk_{type_.value}", type_) for type_ in TYPES}
         desk = await site.front_desk()

@@ -10,21 +10,23 @@ from hypothesis import strategies as st
 
 from agentvine.domain.evidence import Check, CheckOutcome, CommandRecord, Evidence, Finding, TestSummary
 from agentvine.domain.execution import Usage
-from agentvine.domain.forge import ForgeKind
+from agentvine.domain.forge import FailedCheck, ForgeComment, ForgeKind, PullSeen
 from agentvine.domain.task import NewTask
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.testing.forges.played import OneToken
 from agentvine.worker.credentials import NoCredentials
-from agentvine.worker.forge.base import Remark, mark_of
+from agentvine.worker.forge.base import ForgeRefused, Remark, mark_of
 from agentvine.worker.forge.choice import Forges, HostedForge
 from agentvine.worker.forge.connection import limit_of, retry_after
 from agentvine.worker.forge.description import description, remarks
-from agentvine.worker.forge.difference import files_of, lines_of
+from agentvine.worker.forge.desk import Value, understood
+from agentvine.worker.forge.difference import files_of, lines_of, part_around
 from agentvine.worker.forge.harmless import GAP, bounded, fenced, harmless, harmless_line, quoted
 from agentvine.worker.forge.marking import begin, carries, end, marked, with_part
 from agentvine.worker.forge.none import NoForge
+from agentvine.worker.forge.shown import Text, built, ident, last_number, latest, log_tail, numbers_of, together
 from agentvine.worker.forge.sites import KNOWN, ForgeSite, parse_forges, read_forges
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -313,3 +315,65 @@ def _evidence() -> Evidence:
         sandbox="bubblewrap",
         not_checked=("speed",),
     )
+
+
+class TestShown:
+    """What strangers wrote is brought into the form and the bounds of what is kept."""
+
+    def test_a_log_as_a_person_would_read_it(self) -> None:
+        raw = (
+            b"2026-01-02T03:04:05.1234567Z \x1b[36;1mpytest\x1b[0m\r\n"
+            b"\x1b[0Ksection_start:1560896352:script[collapsed=true]\r\x1b[0KHeader\n"
+            b" 10%\r 100%\n"
+            b"\x1b]8;;http://evil/\x07link\x1b]8;;\x07 \x1b]0;title\x1b\\ \xff\x00\x07 \xe2\x80\xaerevo\n"
+            b"\ttab\n\n"
+        )
+        assert log_tail(raw).split("\n") == ["pytest", "Header", " 100%", "link  \ufffd revo", "\ttab"]
+
+    def test_of_a_long_log_the_end_is_kept_without_secrets(self) -> None:
+        told = log_tail(b"".join(b"line %d\n" % number for number in range(500)) + b"ghp_" + b"a" * 36 + b"\n")
+        assert told.startswith("line 301\n")
+        assert "ghp_" not in told
+        assert len(log_tail(b"x" * 200_000)) <= 65_536
+
+    @given(st.binary(max_size=200))
+    def test_any_log_can_be_kept(self, raw: bytes) -> None:
+        FailedCheck(id="job-1", name="x", log=log_tail(raw))
+
+    def test_names_of_ours(self) -> None:
+        assert numbers_of("job", ident("job", 7, 101, 2)) == (7, 101, 2)
+        for odd in ("job", "job-", "job-x", "jobs-1", "job-1x", "remark-1", "../job-1", None, "job-" + "9" * 19):
+            assert numbers_of("job", odd) is None
+        assert last_number("https://git.example.org/acme/shop/pulls/12/") == 12
+        assert last_number("https://git.example.org/acme/shop/pulls/x1") is None
+
+    def test_the_latest_comments_each_once(self) -> None:
+        made = [ForgeComment(id=f"comment-{n}", author="mira", body=f"{n}", at=NOW + timedelta(n)) for n in range(501)]
+        assert [one.body for one in latest([made[500], *made])] == [str(n) for n in range(1, 501)]
+
+    def test_what_is_under_way_is_waited_for(self) -> None:
+        assert together([]) == "none"
+        assert together(["passed", "failed", "pending"]) == "pending"
+        assert together(["passed", "failed"]) == "failed"
+        assert together(["passed"]) == "passed"
+
+    def test_what_has_no_place_is_refused_in_words(self) -> None:
+        fields = {"number": 1, "url": "", "state": "open", "branch": "main", "head_sha": SHA}
+        with pytest.raises(ForgeRefused, match="acme/shop shows something that cannot be worked with: target"):
+            built(PullSeen, "acme/shop", **fields, target="x y")
+
+    def test_halves_of_characters_and_nul_are_taken_out(self) -> None:
+        class Told(Value):
+            text: Text = ""
+
+        assert understood(Told, {"text": "a\x00b\ud800c"}, "forge").text == "ab?c"
+        assert understood(Told, {"text": None}, "forge").text == ""
+
+    def test_the_part_of_a_diff_that_a_remark_is_about(self) -> None:
+        hunks = "@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n@@ -10 +10,2 @@\n ten\n+eleven"
+        assert part_around(hunks, 2, None) == "@@ -1,3 +1,3 @@\n one\n-two\n+TWO"
+        assert part_around(hunks, None, 2) == "@@ -1,3 +1,3 @@\n one\n-two"
+        assert part_around(hunks, 11, None) == "@@ -10 +10,2 @@\n ten\n+eleven"
+        assert part_around(hunks, 99, None) == ""
+        long = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+{number}" for number in range(1, 51))
+        assert part_around(long, 40, None).split("\n") == ["@@ -0,0 +1,50 @@", *(f"+{n}" for n in range(29, 41))]

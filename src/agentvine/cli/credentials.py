@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from agentvine.cli.command import REFUSED, Command, Json
+from agentvine.cli.secret import ask_secret
 
 if TYPE_CHECKING:
     from agentvine.domain.git_credential import CredentialBook
-
-_LONGEST_SECRET = 10_000
 
 Pattern = Annotated[
     str, typer.Argument(metavar="PATTERN", help="A repository's address, https://host/owner/* or https://host/*.")
@@ -62,7 +61,7 @@ def _add(
             places = {"ssh_key": ssh_key, "known_hosts": known_hosts}
             fields |= {name: str(path.absolute()) for name, path in places.items() if path is not None}
         elif not normal.startswith("ssh://"):
-            fields["secret"] = _secret()
+            fields["secret"] = ask_secret()
         credential = GitCredential.model_validate(fields)
     except ValidationError as error:
         _give_up("; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors(include_input=False)))
@@ -158,12 +157,6 @@ class _Safe:
             _give_up(str(broken))
         if fresh:
             print(f"made the key {self._key_file}: keep it apart from copies of {self.file}", file=sys.stderr)
-
-
-def _secret() -> str:
-    if sys.stdin.isatty():
-        return str(typer.prompt("Token or password", hide_input=True, err=True))
-    return sys.stdin.read(_LONGEST_SECRET).rstrip("\r\n")
 
 
 def _give_up(message: str) -> NoReturn:

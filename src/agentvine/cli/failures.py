@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from agentvine.cli.context import ContextUnusable
+from agentvine.cli.repository_options import OPTIONS as REPOSITORY_OPTIONS
 from agentvine.domain import errors
 
 if TYPE_CHECKING:
@@ -110,8 +111,9 @@ def place(pointer: str) -> str:
     if steps[:1] == ["tasks"] and len(steps) > 1 and steps[1].isdigit():
         rest = [step for step in steps[2:] if step != "task"]
         return " ".join([f"task {int(steps[1]) + 1}", *([".".join(rest)] if rest else [])])
-    for length in (2, 1):
-        option = OPTIONS.get("/".join(steps[:length])) if len(steps) >= length else None
+    for length in (3, 2, 1):
+        name = "/".join(steps[:length])
+        option = OPTIONS.get(name, REPOSITORY_OPTIONS.get(name)) if len(steps) >= length else None
         if option:
             number = steps[length : length + 1]
             return f"{option} number {int(number[0]) + 1}" if number and number[0].isdigit() else option

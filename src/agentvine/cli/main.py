@@ -22,13 +22,14 @@ from agentvine.cli import (
     precedents,
     prune,
     queue,
+    repositories,
     review,
     submit,
     tasks,
     wait,
     workers,
 )
-from agentvine.cli.command import epilog
+from agentvine.cli.command import Command, epilog
 
 TASKS, PEOPLE, FLEET, START = "Tasks", "What workers ask", "The fleet", "To start something"
 PANELS = (START, TASKS, PEOPLE, FLEET)
@@ -58,11 +59,54 @@ _COMMANDS = {
 }
 _CREDENTIAL_COMMANDS = (credentials.add, credentials.list_credentials, credentials.remove)
 _KEY_COMMANDS = (keys.create, keys.list_keys, keys.rotate, keys.revoke)
+_REPOSITORY_COMMANDS = (
+    repositories.add,
+    repositories.list_repositories,
+    repositories.show,
+    repositories.set_repository,
+    repositories.remove,
+)
 _AUDIT_COMMANDS = (audit.list_audit, audit.verify)
 _EVIDENCE_COMMANDS = (evidence.show, evidence.save, evidence.key, evidence.schema)
 _REVIEW_COMMANDS = (review.show, review.save)
 _POLICY_COMMANDS = (policy.check, policy.test)
 _PRECEDENT_COMMANDS = (precedents.list_precedents, precedents.show, precedents.forget)
+_Group = tuple[str, tuple[Command, ...], Command, str, str]
+_GROUPS: tuple[_Group, ...] = (
+    ("keys", _KEY_COMMANDS, keys.list_keys, "API keys: make, list, rotate and revoke them.", FLEET),
+    (
+        "repo",
+        _REPOSITORY_COMMANDS,
+        repositories.add,
+        "Repositories: how they are worked on, and what that may cost.",
+        FLEET,
+    ),
+    ("audit", _AUDIT_COMMANDS, audit.verify, "The audit log: list it, verify it.", FLEET),
+    (
+        "evidence",
+        _EVIDENCE_COMMANDS,
+        evidence.show,
+        "How results were proven: shown, and as signed files.",
+        TASKS,
+    ),
+    ("review", _REVIEW_COMMANDS, review.show, "What reviews found: shown, and as files.", TASKS),
+    ("policy", _POLICY_COMMANDS, policy.check, "The rules that settle what workers ask: check them, try them.", PEOPLE),
+    (
+        "precedents",
+        _PRECEDENT_COMMANDS,
+        precedents.list_precedents,
+        "Answers that settle the like: list them, forget them.",
+        PEOPLE,
+    ),
+    (
+        "credentials",
+        _CREDENTIAL_COMMANDS,
+        credentials.add,
+        "Git credentials of this host's workers: stored encrypted.",
+        FLEET,
+    ),
+)
+"""Name, commands, the one whose examples stand for all, what it is about, where it is listed."""
 
 
 class _Formatter(Protocol):
@@ -137,36 +181,11 @@ def _assembled() -> typer.Typer:
     inbox.inbox.lead(inbox_app)
     inbox.show.add_to(inbox_app)
     main.add_typer(inbox_app, rich_help_panel=PEOPLE)
-    key_app = group("keys", keys.list_keys.examples, "API keys: make, list, rotate and revoke them.")
-    for command in _KEY_COMMANDS:
-        command.add_to(key_app)
-    main.add_typer(key_app, rich_help_panel=FLEET)
-    audit_app = group("audit", audit.verify.examples, "The audit log: list it, verify it.")
-    for command in _AUDIT_COMMANDS:
-        command.add_to(audit_app)
-    main.add_typer(audit_app, rich_help_panel=FLEET)
-    evidence_app = group("evidence", evidence.show.examples, "How results were proven: shown, and as signed files.")
-    for command in _EVIDENCE_COMMANDS:
-        command.add_to(evidence_app)
-    main.add_typer(evidence_app, rich_help_panel=TASKS)
-    review_app = group("review", review.show.examples, "What reviews found: shown, and as files.")
-    for command in _REVIEW_COMMANDS:
-        command.add_to(review_app)
-    main.add_typer(review_app, rich_help_panel=TASKS)
-    policy_app = group("policy", policy.check.examples, "The rules that settle what workers ask: check them, try them.")
-    for command in _POLICY_COMMANDS:
-        command.add_to(policy_app)
-    main.add_typer(policy_app, rich_help_panel=PEOPLE)
-    examples = precedents.list_precedents.examples
-    precedent_app = group("precedents", examples, "Answers that settle the like: list them, forget them.")
-    for command in _PRECEDENT_COMMANDS:
-        command.add_to(precedent_app)
-    main.add_typer(precedent_app, rich_help_panel=PEOPLE)
-    examples = credentials.add.examples
-    credential_app = group("credentials", examples, "Git credentials of this host's workers: stored encrypted.")
-    for command in _CREDENTIAL_COMMANDS:
-        command.add_to(credential_app)
-    main.add_typer(credential_app, rich_help_panel=FLEET)
+    for name, commands, leading, about, panel in _GROUPS:
+        inner = group(name, leading.examples, about)
+        for command in commands:
+            command.add_to(inner)
+        main.add_typer(inner, rich_help_panel=panel)
     return main
 
 

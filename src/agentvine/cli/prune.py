@@ -72,7 +72,7 @@ def _kinds(what: list[str] | None, every: "tuple[Prunable, ...]") -> "tuple[Prun
 def _seconds(age: str) -> float:
     match = re.fullmatch(r"([1-9][0-9]{0,5})([hdw])", age.strip())
     if match is None:
-        raise typer.BadParameter("write an age as 12h, 30d or 8w", param_hint="--older-than")
+        raise typer.BadParameter("write an age of at least an hour, as 12h, 30d or 8w", param_hint="--older-than")
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds > 3.2e9:
         raise typer.BadParameter("that is longer than a century", param_hint="--older-than")

@@ -7,6 +7,7 @@ from agentvine.cli.asked import how_to_answer, if_nobody, options
 from agentvine.cli.render import Column, Screen, block, status
 from agentvine.cli.text import ago, duration, lasted, money, several, short_id, until
 from agentvine.domain.execution import Delivery, Execution
+from agentvine.domain.pull_followed import PullShown
 from agentvine.domain.request import WorkerRequest
 from agentvine.domain.retry import Failure
 from agentvine.domain.work_order import OrderStatus
@@ -59,6 +60,29 @@ def _facts(detail: TaskDetail, now: datetime) -> Iterator[tuple[str, str, str]]:
     delivery = next((each.delivery for each in reversed(detail.executions) if each.delivery), None)
     if delivery is not None:
         yield "delivery", delivered(delivery), ""
+    if detail.pull_request is not None:
+        yield from _pull_request(detail.pull_request, now)
+
+
+def _pull_request(pull: PullShown, now: datetime) -> Iterator[tuple[str, str, str]]:
+    """How the pull request stands, and what is being done about it."""
+    words = [f"{pull.state.value}" + (f", seen {ago(pull.seen_at, now)}" if pull.seen_at else ", not looked at yet")]
+    if not pull.ours:
+        words.append(f"somebody else pushed {pull.head[:12]}")
+    if pull.conflicts:
+        words.append("conflicts with its target")
+    style = {"merged": "green", "open": ""}.get(pull.state.value, "yellow")
+    yield "pull request", "; ".join(words), style
+    if pull.state.value == "open":
+        flaky = f" ({', '.join(pull.flaky)}: flaky)" if pull.flaky else ""
+        yield "checks", f"{pull.checks}{flaky}", "red" if pull.checks == "failed" else ""
+    if pull.gone_on is not None:
+        why = f" for {', '.join(pull.causes)}" if pull.causes else ""
+        yield "followed by", f"{pull.gone_on}{why}", ""
+    if pull.open_comments:
+        yield "to be answered", several(pull.open_comments, "comment"), ""
+    if pull.stopped is not None:
+        yield "your turn", pull.stopped, "yellow"
 
 
 def delivered(delivery: Delivery) -> str:

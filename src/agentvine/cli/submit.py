@@ -152,7 +152,7 @@ def _wishes(file: Path | None, options: "Fields") -> "Wishes":
     from agentvine.domain.errors import InvalidInput
 
     if file is None:
-        missing = [OPTIONS[name] for name in ("type", "repository", "branch", "title") if name not in options]
+        missing = [OPTIONS[name] for name in ("type", "repository", "title") if name not in options]
         if missing:
             raise typer.BadParameter(f"still needed: {', '.join(missing)} (or a task file, with --file)")
         return task_file.from_options(options)

@@ -7,12 +7,14 @@ from agentvine.client.control_plane import transcript_call
 from agentvine.client.event_stream import EventStream
 from agentvine.client.transport import APIClient, Call, to_json
 from agentvine.domain.audit import AuditEntry
+from agentvine.domain.base import Model
 from agentvine.domain.event import Event
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
 from agentvine.domain.model_limit import ModelLimit
 from agentvine.domain.precedent import Precedent
+from agentvine.domain.repository_settings import Repository
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import NewTask, Task
 from agentvine.domain.work_order import OrderStatus, WorkOrder
@@ -151,6 +153,26 @@ class HTTPFrontDesk:
         call = Call(routes.ROTATE_KEY, {"key_id": key_id}, to_json(rotation), idempotent=False)
         return await self._api.fetch(adm.CreatedKey, call)
 
+    async def repositories(self, cursor: str | None = None, limit: int = 50) -> m.Page[Repository]:
+        parameters = {"cursor": cursor, "limit": limit}
+        return await self._api.fetch(m.Page[Repository], Call(routes.REPOSITORIES, {}, parameters=parameters))
+
+    async def repository(self, repository_id: str) -> Repository:
+        return await self._api.fetch(Repository, Call(routes.REPOSITORY, {"repository_id": repository_id}))
+
+    async def add_repository(self, new: adm.NewRepository) -> adm.SavedRepository:
+        call = Call(routes.ADD_REPOSITORY, {}, _with_secrets(new), idempotent=False)
+        return await self._api.fetch(adm.SavedRepository, call)
+
+    async def change_repository(self, repository_id: str, changes: adm.RepositoryChanges) -> adm.SavedRepository:
+        body = _with_secrets(changes, exclude_unset=True)
+        call = Call(routes.CHANGE_REPOSITORY, {"repository_id": repository_id}, body, idempotent=False)
+        return await self._api.fetch(adm.SavedRepository, call)
+
+    async def remove_repository(self, repository_id: str) -> Repository:
+        call = Call(routes.REMOVE_REPOSITORY, {"repository_id": repository_id}, idempotent=False)
+        return await self._api.fetch(Repository, call)
+
     async def audit(self, cursor: str | None = None, limit: int = 50) -> m.Page[AuditEntry]:
         parameters = {"cursor": cursor, "limit": limit}
         return await self._api.fetch(m.Page[AuditEntry], Call(routes.AUDIT, {}, parameters=parameters))
@@ -176,3 +198,8 @@ class HTTPFrontDesk:
 
     async def health(self) -> adm.Health:
         return await self._api.fetch(adm.Health, Call(routes.HEALTH, {}))
+
+
+def _with_secrets(message: Model, *, exclude_unset: bool = False) -> bytes:
+    """A message in which secrets are told, as the body of a request."""
+    return message.model_dump_json(context={"plain": True}, exclude_unset=exclude_unset).encode()

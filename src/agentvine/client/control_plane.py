@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from agentvine.client.transport import APIClient, Call, to_json
+from agentvine.domain.errand import ErrandResult
 from agentvine.domain.errors import Superseded
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
@@ -13,6 +14,7 @@ from agentvine.domain.request import ControllerResponse, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
 from agentvine.wire import messages as m
 from agentvine.wire import routes
+from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
 
 _Answer = TypeVar("_Answer")
 _Said = TypeVar("_Said")
@@ -95,6 +97,9 @@ class HTTPControlPlane:
     async def start(self, work_order_id: str, held: m.Held) -> m.RenewedLease:
         return await self._spoken.fetch(m.RenewedLease, _of_order(routes.START, work_order_id, held))
 
+    async def credential(self, work_order_id: str, held: m.Held) -> m.HandedCredential | None:
+        return await self._spoken.fetch_if_any(m.HandedCredential, _of_order(routes.HAND_OUT, work_order_id, held))
+
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:
         await self._spoken.send(_of_execution(routes.PHASE, execution_id, report))
 
@@ -162,6 +167,18 @@ class HTTPControlPlane:
                 wait_seconds=wait_seconds,
             ),
         )
+
+    async def claim_errand(self, ask: ErrandClaim) -> GivenErrand | None:
+        return await self._spoken.fetch_if_any(
+            GivenErrand, Call(routes.CLAIM_ERRAND, {}, to_json(ask), wait_seconds=ask.wait_seconds)
+        )
+
+    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> m.HandedCredential | None:
+        call = Call(routes.ERRAND_CREDENTIAL, {"errand_id": errand_id}, to_json(held))
+        return await self._spoken.fetch_if_any(m.HandedCredential, call)
+
+    async def end_errand(self, errand_id: str, result: ErrandResult) -> None:
+        await self._spoken.send(Call(routes.END_ERRAND, {"errand_id": errand_id}, to_json(result)))
 
 
 def transcript_call(execution_id: str, after: int, wait_seconds: float) -> Call:

@@ -8,15 +8,13 @@ import asyncio
 import hashlib
 import json
 import os
-import socket
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
-import uvicorn
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agentvine.demo.messages_api import Answer, JsonObject, MessagesRequest, answer_of, plain_answer, problem
 from agentvine.demo.script import CLOSING_TEXT, ErrorReply, Scenario, Script, Turn
+from agentvine.demo.serving import serving
 from agentvine.domain.errors import InvalidInput
 from agentvine.kit.shutdown import Shutdown, on_signals
 
@@ -219,13 +218,10 @@ class RunningModel:
     url: str
     model: ScriptedModel
 
-
-class _Server(uvicorn.Server):
-    """Leaves the process's signals to whoever runs it."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    @property
+    def variables(self) -> dict[str, str]:
+        """What leads Claude Code to it. Nobody checks the key."""
+        return {"ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": "nobody-checks-it"}
 
 
 @asynccontextmanager
@@ -236,16 +232,12 @@ async def serve(
 
     Raises OSError if the port cannot be had.
     """
-    listener = socket.create_server((host, port))
     model = ScriptedModel(script, log=log)
-    server = _Server(uvicorn.Config(model.app, lifespan="off", log_config=None, access_log=False))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield RunningModel(f"http://{host}:{listener.getsockname()[1]}", model)
-    finally:
-        model.close()
-        server.should_exit = True
-        await serving
+    async with serving(model.app, host, port) as url:
+        try:
+            yield RunningModel(url, model)
+        finally:
+            model.close()
 
 
 def _say(line: str) -> None:

@@ -35,6 +35,11 @@ class AuditKind(StrEnum):
     """A person answered, approved or denied, in time or late."""
     PRECEDENT_MADE = "precedent.made"
     PRECEDENT_FORGOTTEN = "precedent.forgotten"
+    REPOSITORY_ADDED = "repository.added"
+    REPOSITORY_CHANGED = "repository.changed"
+    REPOSITORY_REMOVED = "repository.removed"
+    CREDENTIAL_HANDED_OUT = "credential.handed_out"
+    """A worker got what is kept for a repository."""
     PRUNED = "pruned"
     """What was old was removed; its data says what, and up to which event: those cannot be computed again."""
 

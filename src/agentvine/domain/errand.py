@@ -43,6 +43,8 @@ class LookAtIssue(Model):
     kind: Literal["look_at_issue"] = "look_at_issue"
     repository: RepositoryUrl
     number: Number
+    is_pull: bool = False
+    """Which of the two, where issues and pull requests are numbered apart (GitLab)."""
 
 
 class Say(Model):
@@ -54,6 +56,8 @@ class Say(Model):
     kind: Literal["say"] = "say"
     repository: RepositoryUrl
     number: Number
+    is_pull: bool = False
+    """Which of the two, where issues and pull requests are numbered apart (GitLab)."""
     thread: Ident | None = None
     mark: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,100}$")]
     text: Body
@@ -88,4 +92,6 @@ class ErrandResult(Model):
     """For people: what to mend, or what the forge said."""
     for_good: bool = False
     """Whether a person has to mend something before another try can come to anything."""
-    retry_after_seconds: float | None = None
+    unable: bool = False
+    """Whether it is this worker that cannot, having no forge or no token for the repository: another one may."""
+    retry_after_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None

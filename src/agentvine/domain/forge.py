@@ -46,6 +46,8 @@ class ForgeComment(Model):
     """The part of the diff that it is about, as the forge shows it."""
     ours: bool = False
     """True if the account that we use wrote it, or it carries one of our marks."""
+    edited: bool = False
+    """True if it was changed after it was written, perhaps by somebody else."""
 
 
 class FailedCheck(Model):
@@ -104,3 +106,5 @@ class Said(Model):
 
     id: Ident
     url: Word = ""
+    at: Moment | None = None
+    """When it was written or last changed, by the forge's clock."""

@@ -131,3 +131,16 @@ class CredentialBook(Strict):
     def plain(self) -> bytes:
         """All of it as JSON, secrets in plain sight: only to be sealed."""
         return self.model_dump_json(context={"plain": True}).encode()
+
+
+def understood(said: str, address: Address) -> GitCredential | None:
+    """What a command says that gives credentials: lines `username=…` and `password=…`, or just the token; nothing at
+    all if it knows none. Raises ValidationError for anything else."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    if not lines:
+        return None
+    values = dict(line.partition("=")[::2] for line in lines)
+    if "password" not in values:
+        values = {"password": said.strip()}
+    name = {"username": values["username"]} if values.get("username") else {}
+    return GitCredential.model_validate({"pattern": str(address), "secret": values["password"], **name})

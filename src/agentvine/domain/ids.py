@@ -19,6 +19,8 @@ WorkerId = Annotated[str, StringConstraints(pattern=r"^wrk_[0-9a-z][0-9a-z_.-]{0
 """Made by the worker. One that is started again under a fixed id tells the server so that its predecessor is gone."""
 RequestId = Annotated[str, StringConstraints(pattern=rf"^req_{_BODY}$")]
 KeyId = Annotated[str, StringConstraints(pattern=rf"^key_{_BODY}$")]
+RepositoryId = Annotated[str, StringConstraints(pattern=rf"^rep_{_BODY}$")]
+ErrandId = Annotated[str, StringConstraints(pattern=rf"^err_{_BODY}$")]
 PrecedentId = Annotated[str, StringConstraints(pattern=rf"^pre_{_BODY}$")]
 
 

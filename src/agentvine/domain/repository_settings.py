@@ -1,18 +1,25 @@
 """What an operator says of one repository: how it is worked on, who may ask for work, and what that may cost."""
 
-from typing import Annotated
+import posixpath
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SecretStr, SerializationInfo, StringConstraints, field_serializer, model_validator
 
 from agentvine.domain.base import Line, Model, Moment, Strict
 from agentvine.domain.forge import ForgeKind
+from agentvine.domain.git_credential import Address
+from agentvine.domain.ids import RepositoryId
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.repository import BranchName, RepositoryUrl
+from agentvine.domain.task import Hosts
 from agentvine.domain.worker_types import TaskType
 
 UserName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._\[\]-]*$")]
 Command = Annotated[tuple[Line, ...], Field(max_length=20)]
 """Command lines, run one after another, as `.agentvine.toml` writes them."""
+CommandName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,49}$")]
+"""What the operator of the server calls a command that gives credentials."""
 
 
 class IntakeRules(Strict):
@@ -45,11 +52,12 @@ class RepositorySettings(Strict):
     repository: RepositoryUrl
     forge: ForgeKind | None = None
     default_branch: BranchName | None = None
+    """Where a task starts that names no branch."""
     setup: Command = ()
     test: Command = ()
     protected: Annotated[tuple[Line, ...], Field(max_length=200)] = ()
     """Patterns of paths that nobody may change."""
-    hosts: Annotated[tuple[Line, ...], Field(max_length=100)] = ()
+    hosts: Hosts = ()
     """What its sandboxes may reach besides, of that which a worker offers."""
     permission_level: PermissionLevel | None = None
     """The highest that its tasks may have."""
@@ -58,12 +66,34 @@ class RepositorySettings(Strict):
     intake: IntakeRules = IntakeRules()
     follow_up: FollowUpRules = FollowUpRules()
 
+    @property
+    def address(self) -> str:
+        """What makes it this repository, however its address is spelled."""
+        return address_of(self.repository)
+
+    @property
+    def rules(self) -> "RepositoryRules":
+        """The part that workers go by."""
+        return RepositoryRules(setup=self.setup, test=self.test, protected=self.protected, hosts=self.hosts)
+
+
+class RepositoryRules(Model):
+    """What workers are told of a repository with each of its orders. It goes before what the repository says itself."""
+
+    setup: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
 
 class Repository(Model):
     """A repository that the server knows, as it is shown: secrets are never part of it."""
 
+    id: RepositoryId
     settings: RepositorySettings
     created_at: Moment
+    created_by: str
+    """The id of the key that added it; tasks from the forge are submitted in its name."""
     updated_at: Moment
     credential: str | None = None
     """What kind is kept: `token` or `command NAME`. Never the secret itself."""
@@ -71,3 +101,39 @@ class Repository(Model):
     """Whether a secret is kept by which the forge's webhooks are known."""
     trouble: str | None = None
     """Why the forge could not be looked at lately, for people."""
+    spent_today_usd: float = 0.0
+    """What its orders have cost since midnight (UTC), those that run included."""
+
+
+class NewCredential(Strict):
+    """What git and the forge are shown: a token, or the name of a command of the server's that gives one."""
+
+    username: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] = "git"
+    """What goes with a token; a command may say another."""
+    token: Annotated[SecretStr, Field(max_length=10_000)] | None = Field(default=None, repr=False)
+    command: CommandName | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        secret = self.token.get_secret_value() if self.token is not None else ""
+        if (self.token is None) == (self.command is None):
+            raise ValueError("give either a token or the name of a command")
+        if self.token is not None and not (secret and secret.isprintable() and secret.isascii() and secret.strip()):
+            raise ValueError("a token is one line of printable ASCII characters")
+        return self
+
+    @field_serializer("token", when_used="json")
+    def _hidden(self, token: SecretStr | None, info: SerializationInfo) -> str | None:
+        if token is None:
+            return None
+        return token.get_secret_value() if (info.context or {}).get("plain") else str(token)
+
+
+def address_of(url: str) -> str:
+    """The normal form of a repository's address: two spellings of one repository have the same."""
+    try:
+        return str(Address.of(url))
+    except ValueError:  # file:// and git://, which no credential can be for
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2].lower()
+        return f"{parts.scheme.lower()}://{host}{posixpath.normpath(parts.path or '/')}"

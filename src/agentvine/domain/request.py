@@ -89,7 +89,8 @@ class ControllerResponse(Model):
     changed_input: dict[str, JsonValue] | None = None
     """With an approval: the input with which the call is to be made instead."""
     made_by: Line
-    """`key:<id>` for a person's key, `policy:<rule>`, `precedent:<id>`, `assistant:<model>`: always one of them."""
+    """`key:<id>` for a person's key, `policy:<rule>`, `precedent:<id>`, `assistant:<model>`, `forge:<user>` for a reply
+    on the forge: always one of them."""
     made_at: Moment
     valid_until: Moment | None = None
     """Until when an approval holds; after that the same call asks again."""

@@ -27,6 +27,8 @@ class FailureReason(StrEnum):
     BRANCH_MOVED = "branch_moved"
     DENIED = "denied"
     BUDGET_EXCEEDED = "budget_exceeded"
+    REPOSITORY_BUDGET = "repository_budget"
+    """What the repository may cost in a day is used up; the order goes on tomorrow."""
     # The result is not good enough.
     VERIFICATION_FAILED = "verification_failed"
     NO_CHANGES = "no_changes"
@@ -117,6 +119,7 @@ RETRY_RULES: Mapping[FailureReason, RetryRule] = MappingProxyType(
         _REASON.BRANCH_MOVED: _NEVER,
         _REASON.DENIED: _NEVER,
         _REASON.BUDGET_EXCEEDED: _NEVER,
+        _REASON.REPOSITORY_BUDGET: _NOT_ITS_FAULT,
         _REASON.VERIFICATION_FAILED: _NEVER,
         _REASON.NO_CHANGES: _NEVER,
         _REASON.RESULT_REFUSED: _NEVER,

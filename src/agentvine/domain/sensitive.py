@@ -202,6 +202,16 @@ def _commands(rule: SensitiveRule, operation: Operation) -> Iterator[str]:
             yield f"`{' '.join(words)[:200]}`"
 
 
+def touched(operation: Operation, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The files of `patterns` that the operation writes, whatever they are for; also a link in a directory's place."""
+    return tuple(
+        file.path
+        for file in operation.files
+        if _any(patterns, file.path) or (file.link and _any(_on_the_way(patterns), file.path))
+        if file.written
+    )
+
+
 def _special(rule: SensitiveRule, operation: Operation, sensitive: Sensitive) -> Iterator[str]:
     if rule.name == DELETING and operation.deleted > sensitive.deleted_files:
         yield f"{operation.deleted} files are deleted, more than {sensitive.deleted_files}"

@@ -1,14 +1,15 @@
 """What a person asks for."""
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from agentvine.domain.base import Line, Model, Moment, Strict, Text
+from agentvine.domain.forge import Number, Word
 from agentvine.domain.ids import TaskId, WorkOrderId
 from agentvine.domain.permission import PermissionLevel
-from agentvine.domain.repository import BranchName, RepositoryUrl
+from agentvine.domain.repository import RepositoryUrl, check_branch
 from agentvine.domain.worker_types import PROFILES, TaskType
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
@@ -18,6 +19,13 @@ QUEUES: tuple[QueueName, ...] = ("high_priority", "default", "low_priority")
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\[\]:-]{1,255}:[0-9]{1,5}$")]
 """`host:port`; an IPv6 address stands in brackets."""
 Hosts = Annotated[tuple[Host, ...], Field(max_length=20)]
+
+
+def _branch_or_none(name: str) -> str:
+    return check_branch(name) if name else name
+
+
+_Branch = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200), AfterValidator(_branch_or_none)]
 
 
 class TaskStatus(StrEnum):
@@ -40,16 +48,28 @@ class Budget(Strict):
     """Turns of one Claude Code run, a repair included."""
 
 
+class Origin(Strict):
+    """What on a forge a task was made of."""
+
+    kind: Literal["issue", "comment"]
+    number: Number
+    """Of the issue, or of the pull request."""
+    url: Word = ""
+    author: Word
+    """Who wrote the issue, or the comment that asks for it."""
+
+
 class NewTask(Strict):
-    """A task as it is submitted. Only type, title, repository and branch are needed."""
+    """A task as it is submitted. Only type, title and repository are needed, and mostly the branch."""
 
     type: TaskType
     title: Line
     description: Text = ""
     requirements: Annotated[tuple[Line, ...], Field(max_length=100)] = ()
     repository: RepositoryUrl
-    branch: BranchName
-    """Where the work starts, and where an autonomous result is pushed."""
+    branch: _Branch = ""
+    """Where the work starts, and where an autonomous result is pushed. Left out: the repository's default branch, if
+    the server was told of it."""
     permission_level: PermissionLevel | None = None
     """None: the type's default."""
     queue: Annotated[str, Field(json_schema_extra={"enum": list(QUEUES)})] = "default"
@@ -65,6 +85,8 @@ class NewTask(Strict):
     """The hard limit of one execution; None: the worker's `task_timeout`."""
     follows: TaskId | None = None
     """The completed task whose conversation and branch this one goes on with. Only the server sets it."""
+    origin: Origin | None = None
+    """Set if its words come from a forge, where strangers write. Only the server sets it."""
     hosts: Hosts = ()
     """What its sandbox shall be able to reach, of that which the worker offers; a package index for instance."""
 
@@ -90,5 +112,5 @@ class Task(Model):
     """The id of the key that submitted it."""
     asked: NewTask
     permission_level: PermissionLevel
-    """The lowest of what was asked, what the type gives and what the key may."""
+    """The lowest of what was asked, what the type gives, what the key may and what its repository lets it."""
     status: TaskStatus = TaskStatus.PENDING

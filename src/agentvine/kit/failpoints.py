@@ -33,6 +33,7 @@ VARIABLE = "AGENTVINE_FAILPOINTS"
 _LONGEST_DELAY = 600.0
 _log = logger("failpoints")
 
+_LOOKS = frozenset({"claim", "errandclaim"})
 _ANYWHERE = frozenset({"kill9", "stop", "delay"})
 _FALLIBLE = _ANYWHERE | {"error"}
 _ANSWERED = _ANYWHERE | {"reply_lost"}
@@ -94,21 +95,37 @@ WORKER_PLACES: Mapping[str, str] = MappingProxyType(
         "place.before_removal": "an execution has ended, its folder is there",
     }
 )
+ERRAND_OPERATIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "errandclaim": "an errand to a forge is given to a worker",
+        "errandresult": "what came of an errand is taken",
+    }
+)
+"""As `OPERATIONS`, where a fleet has errands to run."""
+ERRAND_PLACES: Mapping[str, str] = MappingProxyType(
+    {
+        "errand.after_claim": "a worker has an errand, and has not begun",
+        "errand.before_result": "an errand is run, the server does not know what came of it",
+        "errand.after_result": "the server has taken what came of an errand",
+    }
+)
+"""As `WORKER_PLACES`."""
 PLANTED: Mapping[str, str] = MappingProxyType(
     {"lease.unchecked": "the server believes workers that have lost their lease"}
 )
 """Bugs, for the fault suite to find."""
 
 POINTS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {f"{operation}.before_commit": _FALLIBLE for operation in OPERATIONS}
-    | {f"{operation}.after_commit": _ANSWERED for operation in OPERATIONS}
-    | dict.fromkeys((*SERVER_PLACES, *WORKER_PLACES), _ANYWHERE)
+    {f"{operation}.before_commit": _FALLIBLE for operation in (*OPERATIONS, *ERRAND_OPERATIONS)}
+    | {f"{operation}.after_commit": _ANSWERED for operation in (*OPERATIONS, *ERRAND_OPERATIONS)}
+    | dict.fromkeys((*SERVER_PLACES, *WORKER_PLACES, *ERRAND_PLACES), _ANYWHERE)
     | {"push.before_confirmation": _FALLIBLE | _ANSWERED}
     | dict.fromkeys(PLANTED, frozenset({"plant"}))
 )
 """Every place there is, with what it can be told."""
 WORKER_POINTS = tuple(WORKER_PLACES)
-SERVER_POINTS = tuple(name for name in POINTS if name not in WORKER_PLACES and name not in PLANTED)
+_OF_ERRANDS = frozenset(name for name in POINTS if name.startswith("errand"))
+SERVER_POINTS = tuple(name for name in POINTS if name not in {*WORKER_PLACES, *PLANTED, *_OF_ERRANDS})
 
 
 class ReplyLost(BaseException):
@@ -214,12 +231,12 @@ async def committed(
 
     def up_to_the_commit(unit: U) -> T:
         result = work(unit)
-        if result is not None or operation != "claim":  # a look in vain commits nothing
+        if result is not None or operation not in _LOOKS:  # a look in vain commits nothing
             passed(f"{operation}.before_commit", error)
         return result
 
     result = await write(up_to_the_commit)
-    if result is not None or operation != "claim":
+    if result is not None or operation not in _LOOKS:
         await reached(f"{operation}.after_commit")
     return result
 

@@ -5,9 +5,12 @@ key can read it, or exchange a part of it. Files that others could read or write
 has to know that their content may be known.
 """
 
+import json
 import os
+import secrets
 import stat
 from pathlib import Path
+from typing import Self
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -66,6 +69,51 @@ def seal(path: Path, key: str, content: bytes) -> None:
         draft.replace(path)
     except OSError as error:
         raise SealBroken(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_or_make_key(path: Path) -> str:
+    """The key in the file `path`; a new one is made if there is no such file. Of several that make one at once, all get
+    the first. Raises SealBroken."""
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+        make_key(draft)
+        try:
+            os.link(draft, path)  # whole, or not at all, and never over another
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise SealBroken(f"{path} cannot be made: {error.strerror}") from error
+        finally:
+            draft.unlink(missing_ok=True)
+    return read_key(path)
+
+
+class Vault:
+    """Seals single values that are kept elsewhere, a database for instance. Each is bound to whose it is: put in
+    another's place, it does not open."""
+
+    def __init__(self, key: str) -> None:
+        """Raises SealBroken for what is no key."""
+        self._seal = Fernet(_checked(key, "the key"))
+
+    @classmethod
+    def passing(cls) -> Self:
+        """One whose key ends with it."""
+        return cls(Fernet.generate_key().decode("ascii"))
+
+    def seal(self, owner: str, value: str) -> str:
+        """`value`, sealed for `owner`."""
+        return self._seal.encrypt(json.dumps([owner, value]).encode()).decode("ascii")
+
+    def open(self, owner: str, sealed: str) -> str:
+        """The value that was sealed for `owner`. Raises SealBroken."""
+        try:
+            theirs, value = json.loads(self._seal.decrypt(sealed))
+        except (InvalidToken, ValueError):
+            raise SealBroken("it was sealed with another key, or was changed") from None
+        if theirs != owner:
+            raise SealBroken("it was sealed for another")
+        return str(value)
 
 
 def _checked(key: str, name: str) -> str:

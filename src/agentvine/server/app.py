@@ -13,15 +13,18 @@ from agentvine import __version__
 from agentvine.domain.errors import AgentVineError
 from agentvine.server.api import (
     audit,
+    errands,
     events,
     executions,
     health,
     keys,
     precedents,
     queue,
+    repositories,
     requests,
     tasks,
     upkeep,
+    webhooks,
     work_orders,
     workers,
 )
@@ -41,10 +44,13 @@ APIS: Sequence[Api] = tuple(
         requests,
         precedents,
         tasks,
+        errands,
         events,
         keys,
+        repositories,
         audit,
         upkeep,
+        webhooks,
         health,
     )
 )

@@ -20,6 +20,7 @@ from agentvine.wire.channels import Ring
 
 _GATHER_SECONDS = 0.05
 _EVENTS = "events"
+_ERRANDS = "errands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,12 @@ class Bells:
             yield bell
 
     @contextmanager
+    def errands(self) -> Iterator[Doorbell]:
+        """A bell that rings when something is wanted of a forge."""
+        with self._watch(_ERRANDS) as bell:
+            yield bell
+
+    @contextmanager
     def _watch(self, topic: str) -> Iterator[Doorbell]:
         bell = Doorbell()
         watchers = self._watching.setdefault(topic, set())
@@ -193,6 +200,7 @@ class Bells:
             self._dismiss(ring.worker_id)
         topic = {
             "event": _EVENTS,
+            "errand": _ERRANDS,
             "transcript": ring.execution_id,
             "response": ring.request_id,
             "comment": ring.work_order_id,

@@ -33,11 +33,15 @@ class Comments:
 
     def keep(self, unit: Unit, order: WorkOrder, text: str, key: Key) -> m.Comment:
         """As `add`, whatever became of the order."""
+        return self.keep_of(unit, order, text, actor_of(key))
+
+    def keep_of(self, unit: Unit, order: WorkOrder, text: str, author: str) -> m.Comment:
+        """As `keep`, in the name of an actor, as events name it: what the server has to say is `server`'s."""
         now = self._clock.now()
-        comment = comments.add(unit, order, actor_of(key), text, now)
+        comment = comments.add(unit, order, author, text, now)
         if comment.number > MOST:
             raise Conflict(f"the task has {MOST} comments; that is as many as are kept", status=order.status.value)
-        told = Told(actor_of(key), data={"number": comment.number, "text": text[:500]})
+        told = Told(author, data={"number": comment.number, "text": text[:500]})
         tell(unit, EventKind.TASK_COMMENTED, order.model_copy(update={"updated_at": now}), told)
         unit.ring(Ring(kind="comment", work_order_id=order.id))
         return comment

@@ -19,15 +19,17 @@ from agentvine.domain.task import Task
 from agentvine.domain.work_order import TERMINAL, OrderStatus, WorkOrder
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import Clock
+from agentvine.server.allowance import Allowance, allowance, till_tomorrow
 from agentvine.server.choice import Search
 from agentvine.server.chronicle import SERVER, Told, actor_of, tell, tell_move
 from agentvine.server.handover import earlier, followed
 from agentvine.server.holding import held, locked_order, own_worker
 from agentvine.server.model_limits import noted
+from agentvine.server.origin import growing
 from agentvine.server.permits import bad_key, permit_type
 from agentvine.server.planted import planted
 from agentvine.server.terms import Terms
-from agentvine.store import executions, requests, tasks, work_orders, workers
+from agentvine.store import executions, repositories, requests, tasks, work_orders, workers
 from agentvine.store.executions import Ending, Kept
 from agentvine.store.unit import Row, Unit
 from agentvine.wire import messages as m
@@ -69,14 +71,15 @@ class Orders:
         if claimer.model_from is not None and self._clock.now() < claimer.model_from:
             return None
         _check_open(ask, claimer.claims_answered)
-        search = Search(claimer, key.scope, ask.queue_names, self._terms.repository_concurrency)
+        search = Search(claimer, key.scope, ask.queue_names, self._terms.repository_concurrency, self._clock.now())
         while row := search.next(unit) or self._next_after_promotion(unit, search):
             order = work_orders.order_of(row)
             if row["budget_usd"] > order.spent_usd:
                 if ask.number:  # a look before it was answered must not find something after that
                     _check_open(ask, workers.claims_answered(unit, ask.worker_id))
                 after, _ = self._begin(unit, order, ask.execution_id, ask.worker_id, key)
-                return self._claimed(unit, after, tasks.task_of(row, order.task_id, order.id), row["budget_usd"])
+                task = tasks.task_of(row, order.task_id, order.id)
+                return self._claimed(unit, after, task, row["budget_usd"], known=row["known_as"] is not None)
             self._refuse_overspent(unit, order, ask.worker_id, key)
         return None
 
@@ -101,16 +104,20 @@ class Orders:
         executions.insert(unit, execution, key.id)
         return after, execution
 
-    def _claimed(self, unit: Unit, order: WorkOrder, task: Task, budget_usd: float) -> m.Claimed:
+    def _claimed(self, unit: Unit, order: WorkOrder, task: Task, budget_usd: float, *, known: bool = True) -> m.Claimed:
+        """`known` False: nobody has said anything of its repository."""
         assert order.lease  # noqa: S101 - it was just claimed
+        allowed = allowance(unit, order, self._clock.now()) if known else Allowance()
         return m.Claimed(
             order=order,
             task=task.model_copy(update={"status": order.task_status}),
             lease=order.lease,
             lease_seconds=self._terms.lease_seconds,
-            budget_left_usd=max(budget_usd - order.spent_usd, 0.0),
+            budget_left_usd=max(min(budget_usd - order.spent_usd, allowed.left_usd), 0.0),
+            rules=allowed.rules,
             earlier=earlier(unit, order.id, order.lease_token, order.updated_at) if order.attempts > 1 else None,
             follows=followed(unit, task) if task.asked.follows is not None else None,
+            grows=growing(unit, task),
         )
 
     def _claimed_before(self, unit: Unit, ask: m.ClaimRequest) -> m.Claimed:
@@ -205,6 +212,8 @@ class Orders:
         failure = report.failure
         if RETRY_RULES[failure.reason].retry and spent >= work_orders.budget_usd(unit, order.id):
             failure = _overspent(spent, failure)
+        elif report.failure.reason is FailureReason.BUDGET_EXCEEDED:
+            failure = till_tomorrow(unit, order, kept.execution, now) or failure
         failure = noted(unit, self._clock, self._random, kept.execution.worker_id, failure)
         move = lifecycle.Fail(now, report.token, failure, self._random.random())
         ending = Ending(Outcome.FAILED, now, report.usage, report.failure)
@@ -305,6 +314,8 @@ class Orders:
         told = Told(told.actor, kept.execution, told.data)
         after = self._move(unit, order, move, told, usage.cost_usd)
         executions.finish(unit, kept.execution.id, ending, usage)
+        if usage.cost_usd:
+            repositories.spent(unit, order.repository, usage.cost_usd, ending.at)
         unit.ring(Ring(kind="transcript", execution_id=kept.execution.id))
         return after
 
@@ -328,7 +339,7 @@ class Orders:
         if aftermath.needed and after.status is OrderStatus.COMPLETED:
             for waiting in work_orders.waiting_for_task(unit, after.task_id):
                 self._move(unit, waiting, lifecycle.Unblock(after.updated_at), Told())
-        was_full = aftermath.running == self._terms.repository_concurrency - 1
+        was_full = aftermath.known or aftermath.running == self._terms.repository_concurrency - 1
         if was_full and before.status is OrderStatus.RUNNING:
             for type_ in TaskType:
                 unit.ring(Ring(kind="claimable", type=type_, repository=after.repository))

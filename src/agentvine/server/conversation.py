@@ -173,7 +173,7 @@ class Conversations:
         answered = request.model_copy(update={"status": status, "response": response})
         now = self._clock.now()
         tell_request(unit, kind, now, answered, Told(told.actor, data=data))
-        if response.made_by.startswith("key:"):
+        if response.made_by.startswith(("key:", "forge:")):
             entry = {"request_id": request.id, "task_id": request.task_id, "late": late, **data}
             audit.append(unit, audit.Draft(AuditKind.REQUEST_ANSWERED, now, told.actor, entry))
         unit.ring(Ring(kind="response", request_id=request.id, worker_id=_asker(unit, request)))

@@ -19,7 +19,6 @@ from agentvine.kit import failpoints
 from agentvine.server.audit import AuditTrail
 from agentvine.server.chronicle import actor_of
 from agentvine.server.comments import MOST
-from agentvine.server.fleet_desk import FleetDesk
 from agentvine.server.following import followed
 from agentvine.server.holding import locked_order
 from agentvine.server.inbox import inbox_of
@@ -28,6 +27,7 @@ from agentvine.server.pages import cursor_of_request, id_cursor, number_cursor, 
 from agentvine.server.permits import hidden, known, not_found, permit, permit_order, sees
 from agentvine.server.pruning import Pruner
 from agentvine.server.reading import check_number, invalid, visible_execution, visible_order, visible_request
+from agentvine.server.repository_desk import RepositoryDesk
 from agentvine.server.submission import Submissions
 from agentvine.server.worker_desk import ControlPlaneService
 from agentvine.store import audit, comments, executions, listings, model_limits, requests, tasks, work_orders
@@ -73,7 +73,7 @@ class FrontDeskService:
         return FrontDeskOf(self, key)
 
 
-class FrontDeskOf(FleetDesk):
+class FrontDeskOf(RepositoryDesk):
     """`FrontDesk` for one key. What the methods do is said there."""
 
     def __init__(self, service: FrontDeskService, key: Key) -> None:
@@ -107,6 +107,7 @@ class FrontDeskOf(FleetDesk):
                 executions=tuple(one.execution for one in kept),
                 requests=requests.of_order(unit, order.id),
                 summary=next((one.summary for one in reversed(kept) if one.summary), ""),
+                pull_request=self._control.follow_ups.of_task(unit, task),
             )
 
         return await self._read(look)

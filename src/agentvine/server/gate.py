@@ -29,7 +29,7 @@ from agentvine.server.route_table import RouteTable
 from agentvine.server.services import KEY, SERVICES, Services
 from agentvine.server.waits import LONG, ClientGone
 from agentvine.wire import routes
-from agentvine.wire.messages import LARGEST_ARTIFACT, LARGEST_BODY
+from agentvine.wire.messages import LARGEST_ARTIFACT, LARGEST_BODY, LARGEST_WEBHOOK
 from agentvine.wire.problems import STATUS
 from agentvine.wire.routes import BASE, ROUTES, SESSION_HEADER, Route
 
@@ -41,6 +41,7 @@ _WITHOUT_SESSION = frozenset({routes.REGISTER, routes.HEARTBEAT, routes.WHO_AM_I
 _SESSION = SESSION_HEADER.lower().encode()
 _KEY_START = re.compile(r"av_[0-9a-z]{10}(?=_)")
 _Headers = dict[bytes, bytes]
+_LIMITS: Mapping[Route, int] = {routes.PUT_ARTIFACT: LARGEST_ARTIFACT, routes.WEBHOOK: LARGEST_WEBHOOK}
 
 
 class Gate:
@@ -215,7 +216,7 @@ class _Answer:
 
 def _limited(route: Route, headers: _Headers, receive: Receive) -> Receive:
     """`receive`, or a counting one; raises `TooLarge` at once if the declared length is too much already."""
-    limit = LARGEST_ARTIFACT if route is routes.PUT_ARTIFACT else LARGEST_BODY
+    limit = _LIMITS.get(route, LARGEST_BODY)
     declared = headers.get(b"content-length")
     if declared is None:
         return BodyLimit(receive, limit) if b"transfer-encoding" in headers else receive

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from agentvine.broker.redis import RedisBroker
 from agentvine.domain.errors import Unavailable
-from agentvine.kit.clock import SystemClock
+from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import hide, logger
 from agentvine.kit.redaction import password_of
+from agentvine.kit.sealed import SealBroken, Vault, read_or_make_key
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.signing import KeyUnusable, SigningKey, read_or_make
 from agentvine.server.answerer import answerers
@@ -24,6 +25,7 @@ from agentvine.server.broker_link import BrokerLink
 from agentvine.server.controller import PolicyInForce
 from agentvine.server.expulsion import Expulsion
 from agentvine.server.front_desk import FrontDeskService
+from agentvine.server.intake_teller import IntakeTeller
 from agentvine.server.keyring import KeyRing, new_secret
 from agentvine.server.listening import bind, listening
 from agentvine.server.notifier import Notifier
@@ -31,9 +33,11 @@ from agentvine.server.notifier import degraded as untold
 from agentvine.server.notify_channels import Channel, channels
 from agentvine.server.pruning import Pruner
 from agentvine.server.reaper import Reaper
+from agentvine.server.repositories import Safe
 from agentvine.server.services import Services
 from agentvine.server.settings import ServerSettings
 from agentvine.server.waits import Waits
+from agentvine.server.webhooks import Webhooks
 from agentvine.server.worker_desk import ControlPlaneService
 from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.database import Database
@@ -57,9 +61,12 @@ class DiskFailed(Exception):
 
 
 async def serve(
-    settings: ServerSettings, shutdown: Shutdown, ready: Callable[[BoundServer], None] | None = None
+    settings: ServerSettings,
+    shutdown: Shutdown,
+    ready: Callable[[BoundServer], None] | None = None,
+    clock: Clock | None = None,
 ) -> None:
-    """Run a server until `shutdown` drains. `ready` is called once it takes requests.
+    """Run a server until `shutdown` drains. `ready` is called once it takes requests; None: the machine's clock.
 
     Raises `ConfigurationError` if it cannot listen or start with these settings, `DiskFailed`.
     """
@@ -70,17 +77,18 @@ async def serve(
         shutdown.stop()
 
     hide(password_of(settings.database_url), password_of(settings.redis_url), *settings.secrets)
-    told = await channels(settings, SystemClock())
+    clock = clock or SystemClock()
+    told = await channels(settings, clock)
     policy = PolicyInForce(settings.policy)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.closing(bind(settings)) as listener:
         await _migrate(settings)
         database = open_database(settings.database, on_fatal=on_fatal)
         try:
-            keyring = KeyRing(database, SystemClock())
+            keyring = KeyRing(database, clock)
             await _first_key(settings, keyring)
             async with (
-                _assembled(settings, database, keyring, policy, told) as services,
+                _assembled(settings, database, keyring, policy, told, clock) as services,
                 listening(create_app(services), services.waits, listener, shutdown) as url,
             ):
                 _log.info("serving", url=url)
@@ -98,6 +106,15 @@ def _signing_key(settings: ServerSettings) -> SigningKey:
         return read_or_make(settings.signing_key or settings.data / "signing.key")
     except KeyUnusable as error:
         raise ConfigurationError(f"AGENTVINE_SERVER_SIGNING_KEY: {error}") from error
+
+
+def _safe(settings: ServerSettings) -> Safe:
+    try:
+        key = read_or_make_key(settings.secrets_key or settings.data / "secrets.key")
+    except SealBroken as broken:
+        raise ConfigurationError(f"AGENTVINE_SERVER_SECRETS_KEY: {broken}") from broken
+    hide(key)
+    return Safe(Vault(key), settings.credential_commands)
 
 
 async def _migrate(settings: ServerSettings) -> None:
@@ -139,7 +156,12 @@ def _write_secret(path: Path, secret: str) -> None:
 
 @asynccontextmanager
 async def _assembled(
-    settings: ServerSettings, database: Database, keyring: KeyRing, policy: PolicyInForce, told: Sequence[Channel]
+    settings: ServerSettings,
+    database: Database,
+    keyring: KeyRing,
+    policy: PolicyInForce,
+    told: Sequence[Channel],
+    clock: Clock,
 ) -> AsyncIterator[Services]:
     """The use cases, with the loops that belong to them running."""
     broker = RedisBroker(settings.redis_url) if settings.redis_url else None
@@ -147,15 +169,16 @@ async def _assembled(
     bells = Bells(publish=link.publish if link else None)
     control = ControlPlaneService(
         database=database,
-        clock=SystemClock(),
+        clock=clock,
         bells=bells,
         terms=settings.terms,
         artifacts=ArtifactFolder(settings.data / "artifacts"),
         policy=policy,
         signing=_signing_key(settings),
+        safe=_safe(settings),
     )
-    trail = AuditTrail(database, SystemClock())
-    notifiers = [Notifier(channel, frozenset(settings.notify_about), database, SystemClock()) for channel in told]
+    trail = AuditTrail(database, clock)
+    notifiers = [Notifier(channel, frozenset(settings.notify_about), database, clock) for channel in told]
 
     def degraded() -> dict[str, str]:
         return {
@@ -165,8 +188,10 @@ async def _assembled(
             **control.limits.degraded(),
         }
 
-    assembled = services(keyring, control, degraded, trail)
+    assembled = services(keyring, control, degraded, trail, credentials_over_http=settings.credentials_over_http)
+    teller = IntakeTeller(control.intake, database, control.clock)
     loops = [Reaper(control).run(), control.heartbeats.run(), trail.run(bells), assembled.expulsion.run(), policy.run()]
+    loops.append(teller.run(bells))
     loops += [notifier.run(bells) for notifier in notifiers]
     loops += [answerer.run() for answerer in answerers(settings, control)]
     if settings.kept_days:
@@ -191,6 +216,8 @@ def services(
     control: ControlPlaneService,
     degraded: Callable[[], dict[str, str]] = dict,
     trail: AuditTrail | None = None,
+    *,
+    credentials_over_http: bool = False,
 ) -> Services:
     """What the HTTP application is given."""
     trail = trail or AuditTrail(control.database, control.clock)
@@ -203,7 +230,9 @@ def services(
         front_desk=FrontDeskService(control, keyring, degraded=degraded, trail=trail).acting_as,
         latest_event=control.latest_event,
         check=lambda: _check(control),
+        webhooks=Webhooks(control),
         degraded=degraded,
+        credentials_over_http=credentials_over_http,
         waits=waits,
         expulsion=Expulsion(keyring, waits),
     )

@@ -22,6 +22,7 @@ _KINDS = {
     EventKind.REQUEST_OPENED: What.WAITS,
     EventKind.ORDER_FAILED: What.FAILED,
     EventKind.ORDER_COMPLETED: What.COMPLETED,
+    EventKind.FOLLOW_UP_STOPPED: What.FAILED,
 }
 TRIAL = "trial"
 

@@ -10,6 +10,7 @@ from agentvine.server.audit import Refusal
 from agentvine.server.expulsion import Expulsion
 from agentvine.server.metrics import Metrics
 from agentvine.server.waits import KEY, Waits
+from agentvine.server.webhooks import Webhooks
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.front_desk import FrontDesk
 
@@ -39,6 +40,10 @@ class Services:
     """Told of what is refused, for the audit log."""
     degraded: Callable[[], dict[str, str]] = dict
     """What is missing without stopping the work, and why."""
+    credentials_over_http: bool = False
+    """Whether secrets of repositories may be sent to workers whatever the connection is."""
+    webhooks: Webhooks | None = None
+    """Takes what forges say."""
     waits: Waits = field(default_factory=Waits)
     metrics: Metrics = field(default_factory=Metrics)
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from agentvine.domain.base import Line
+from agentvine.domain.repository_settings import CommandName
 from agentvine.kit.configuration import CommaSeparated, Settings
 from agentvine.server.terms import Terms
 from agentvine.wire.administration import Prunable
@@ -22,6 +23,11 @@ _RedisUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^(
 _HttpUrl = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^https?://[^\s@]+$")]
 _Days = Annotated[float, Field(ge=1, le=36_500, allow_inf_nan=False)] | None
 _Seconds = Annotated[float, Field(ge=0.1, le=86_400, allow_inf_nan=False)]
+
+
+CredentialCommands = Annotated[
+    dict[CommandName, Annotated[tuple[Line, ...], Field(min_length=1, max_length=100)]], Field(max_length=100)
+]
 
 
 class What(StrEnum):
@@ -96,6 +102,14 @@ class ServerSettings(Settings):
     """A TOML file of rules that settle what workers ask (docs/policy.md). Default: all of it goes to people."""
     signing_key: Path | None = Field(default=None, examples=["/etc/agentvine/signing.key"])
     """An Ed25519 key (PEM) that signs evidence, the same for all servers of a database. Default: made in the data."""
+    secrets_key: Path | None = Field(default=None, examples=["/etc/agentvine/secrets.key"])
+    """The key that seals the secrets of repositories, the same for all servers of a database. Default: one is made."""
+    credential_commands: CredentialCommands = Field(
+        default_factory=dict, examples=['{"forge-app": ["/usr/local/bin/forge-token", "get"]}']
+    )
+    """Commands that may give credentials of repositories, as JSON: a name and the arguments of each. Default: none."""
+    credentials_over_http: bool = Field(default=False, examples=["true"])
+    """Send secrets of repositories to workers that are not on this machine without TLS: what is between is private."""
     answerer_model: Line | None = Field(default=None, examples=["claude-sonnet-4-5"])
     """A model that may answer questions before people do (docs/asking.md). Default: none does."""
     answerer_key: SecretStr | None = Field(default=None, examples=["sk-ant-… (better in a file: …_KEY_FILE)"])

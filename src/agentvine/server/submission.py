@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -10,16 +10,16 @@ from agentvine.domain.errors import Conflict, DependencyCycle, IdempotencyMismat
 from agentvine.domain.event import EventKind
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Key
-from agentvine.domain.permission import lowest
+from agentvine.domain.permission import PermissionLevel, lowest
 from agentvine.domain.task import NewTask, Task, TaskStatus
 from agentvine.domain.work_order import TERMINAL, OrderStatus, WorkOrder
 from agentvine.kit.clock import Clock
-from agentvine.server.chronicle import Told, actor_of, tell
+from agentvine.server.chronicle import SERVER, Told, actor_of, tell
 from agentvine.server.control_plane import claimable_ring
 from agentvine.server.holding import locked_order
 from agentvine.server.permits import permit_repository, permit_type
 from agentvine.server.reading import invalid
-from agentvine.store import executions, tasks, work_orders
+from agentvine.store import executions, repositories, tasks, work_orders
 from agentvine.store.tasks import Prospect, Submission
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
@@ -47,6 +47,22 @@ class _Draft:
     needs: tuple[str, ...]
     """All that it needs, by id: those that are there and those of the same batch."""
     pointer: str = ""
+    level: PermissionLevel = PermissionLevel.AUTONOMOUS
+    """The highest that an operator lets tasks of its repository have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """In whose name tasks are taken in, and how high their level may be."""
+
+    key_id: str
+    actor: str
+    level: PermissionLevel
+
+    @classmethod
+    def of(cls, key: Key) -> "_Name":
+        """Whoever speaks with that key."""
+        return cls(key.id, actor_of(key), key.scope.permission_level)
 
 
 class Submissions:
@@ -66,7 +82,15 @@ class Submissions:
             first = tasks.claim_submission(unit, submission)
             if first is not None:
                 return _same(unit, submission, first)
-        return self._take(unit, [draft], key, now)[0]
+        return self._take(unit, [draft], _Name.of(key), now)[0]
+
+    def submit_from_forge(self, unit: Unit, asked: NewTask, task_id: str, key: Key) -> Task:
+        """A task that the server made of something on a forge. Whether it did before is the caller's to know.
+
+        What it raises it raises before anything has changed.
+        """
+        _permit(asked, key)
+        return self._take(unit, [_Draft(task_id, asked, ())], _Name.of(key), self._clock.now())[0]
 
     def submit_all(self, unit: Unit, batch: m.TaskBatch, key: Key) -> tuple[Task, ...]:
         """All of a batch, or none."""
@@ -85,28 +109,39 @@ class Submissions:
             )
             for number, named in enumerate(batch.tasks)
         ]
-        return tuple(self._take(unit, drafts, key, now))
+        return tuple(self._take(unit, drafts, _Name.of(key), now))
 
     def follow(self, unit: Unit, done: WorkOrder, key: Key) -> WorkOrder:
         """A new task that goes on with a completed one, on the branch that was delivered.
 
         Raises `Forbidden`; `Conflict` if there is one already, unless that was cancelled.
         """
-        before, delivered = tasks.get(unit, done.task_id), executions.last_completed(unit, done.id)
-        if before is None or delivered is None or delivered.delivery is None:
-            raise Conflict("nothing was delivered that could be gone on with", status=done.status.value)
-        changes = {
-            "follows": before.id,
-            "branch": delivered.delivery.branch,
-            "needs": (),
-            "permission_level": before.permission_level,
-        }
-        asked = before.asked.model_copy(update=changes)
+        _, asked = _following(unit, done)
         _permit(asked, key)
+        return self._follow(unit, done, asked, _Name.of(key))
+
+    def follow_by_itself(self, unit: Unit, done: WorkOrder) -> WorkOrder:
+        """As `follow`, without anybody who asks: in the name of whoever submitted the first, at its level.
+
+        Raises `Conflict`.
+        """
+        before, asked = _following(unit, done)
+        return self._follow(unit, done, asked, _Name(before.created_by, SERVER, before.permission_level))
+
+    def follower(self, unit: Unit, task_id: str) -> WorkOrder | None:
+        """The order of the task that follows this one, locked; of those that were cancelled, none."""
+        for number in range(_MOST_FOLLOWERS):
+            taken = tasks.submitted_as(unit, _FOLLOWING, f"{task_id}#{number}")
+            order = work_orders.locked_by_task(unit, taken) if taken is not None else None
+            if taken is None or (order is not None and order.status is not OrderStatus.CANCELLED):
+                return order
+        return None
+
+    def _follow(self, unit: Unit, done: WorkOrder, asked: NewTask, name: _Name) -> WorkOrder:
         now = self._clock.now()
         task_id = new_id("tsk", now)
         self._only_follower(unit, done, task_id, now)
-        task = self._take(unit, [_Draft(task_id, asked, ())], key, now)[0]
+        task = self._take(unit, [_Draft(task_id, asked, ())], name, now)[0]
         return locked_order(unit, task.work_order_id)
 
     def _only_follower(self, unit: Unit, done: WorkOrder, task_id: str, now: datetime) -> None:
@@ -123,27 +158,42 @@ class Submissions:
                 raise Conflict(f"the task {taken.task_id} follows it already: {how} that", status=done.status.value)
         raise Conflict(f"{_MOST_FOLLOWERS} tasks that followed it were cancelled", status=done.status.value)
 
-    def _take(self, unit: Unit, drafts: Sequence[_Draft], key: Key, now: datetime) -> list[Task]:
+    def _take(self, unit: Unit, drafts: Sequence[_Draft], name: _Name, now: datetime) -> list[Task]:
+        drafts = [_as_its_repository_says(unit, draft) for draft in drafts]
         fresh = {draft.task_id for draft in drafts}
         open_ = _open_among(unit, drafts, fresh)
         accepted = []
         for number, draft in enumerate(drafts):
             blocked_by = sum(1 for needed in set(draft.needs) if needed in fresh or open_[needed])
-            accepted.append(_keep(unit, draft, blocked_by, key, now + number * _KEPT_APART))
+            accepted.append(_keep(unit, draft, blocked_by, name, now + number * _KEPT_APART))
         for draft in drafts:
             tasks.insert_needs(unit, draft.task_id, sorted(set(draft.needs)))
         return accepted
 
 
-def _keep(unit: Unit, draft: _Draft, blocked_by: int, key: Key, now: datetime) -> Task:
+def _following(unit: Unit, done: WorkOrder) -> tuple[Task, NewTask]:
+    """A completed task, and what is asked of the one that goes on with it. Raises `Conflict`."""
+    before, delivered = tasks.get(unit, done.task_id), executions.last_completed(unit, done.id)
+    if before is None or delivered is None or delivered.delivery is None:
+        raise Conflict("nothing was delivered that could be gone on with", status=done.status.value)
+    changes = {
+        "follows": before.id,
+        "branch": delivered.delivery.branch,
+        "needs": (),
+        "permission_level": before.permission_level,
+    }
+    return before, before.asked.model_copy(update=changes)
+
+
+def _keep(unit: Unit, draft: _Draft, blocked_by: int, name: _Name, now: datetime) -> Task:
     asked = draft.asked
     task = Task(
         id=draft.task_id,
         work_order_id=new_id("wo", now),
         created_at=now,
-        created_by=key.id,
+        created_by=name.key_id,
         asked=asked,
-        permission_level=lowest([asked.level, key.scope.permission_level]),
+        permission_level=lowest([asked.level, name.level, draft.level]),
         status=TaskStatus.BLOCKED if blocked_by else TaskStatus.PENDING,
     )
     order = WorkOrder(
@@ -163,11 +213,26 @@ def _keep(unit: Unit, draft: _Draft, blocked_by: int, key: Key, now: datetime) -
     )
     tasks.insert(unit, task)
     work_orders.insert(unit, order, asked.budget.usd)
-    told = Told(actor_of(key), data={"title": asked.title, "type": asked.type.value, "repository": asked.repository})
+    told = Told(name.actor, data={"title": asked.title, "type": asked.type.value, "repository": asked.repository})
     tell(unit, EventKind.TASK_SUBMITTED, order, told)
     if not blocked_by:
         unit.ring(claimable_ring(order))
     return task
+
+
+def _as_its_repository_says(unit: Unit, draft: _Draft) -> _Draft:
+    """What an operator has said of the repository fills in the branch and bounds the level. Raises `InvalidInput`."""
+    asked, known = draft.asked, repositories.of(unit, draft.asked.repository)
+    settings = known.repository.settings if known is not None else None
+    if known is not None and settings is not None:
+        repositories.spelled(unit, known.repository.id, asked.repository)
+        draft = replace(draft, level=settings.permission_level or draft.level)
+    if asked.branch:
+        return draft
+    if settings is None or settings.default_branch is None:
+        why = "name a branch: the server was told of no default branch of this repository (agentvine repo)"
+        raise invalid(f"{draft.pointer}/branch", why)
+    return replace(draft, asked=asked.model_copy(update={"branch": settings.default_branch}))
 
 
 def _permit(asked: NewTask, key: Key) -> None:
@@ -178,6 +243,8 @@ def _permit(asked: NewTask, key: Key) -> None:
 def _follows_nothing(asked: NewTask, pointer: str) -> None:
     if asked.follows is not None:
         raise invalid(f"{pointer}/follows", "to go on with a completed task, retry it with a comment")
+    if asked.origin is not None:
+        raise invalid(f"{pointer}/origin", "only the server says that a task comes from a forge")
 
 
 def _open_among(unit: Unit, drafts: Sequence[_Draft], fresh: Collection[str]) -> dict[str, bool]:

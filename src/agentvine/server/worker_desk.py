@@ -9,6 +9,9 @@ from collections.abc import Callable
 from random import Random, SystemRandom
 from typing import TypeVar
 
+from pydantic import JsonValue
+
+from agentvine.domain.errand import ErrandResult
 from agentvine.domain.errors import TooLarge, Unavailable
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
@@ -23,24 +26,31 @@ from agentvine.server.comments import Comments
 from agentvine.server.control_plane import ClaimAnswered, Orders, WorkerLeaving
 from agentvine.server.controller import PolicyInForce
 from agentvine.server.conversation import Conversations
+from agentvine.server.errand_desk import ErrandDesk
+from agentvine.server.errands import Errands
+from agentvine.server.follow_up import FollowUps
 from agentvine.server.heartbeats import Heartbeats
-from agentvine.server.holding import live_execution, own_worker
+from agentvine.server.holding import held_now, live_execution, own_worker
+from agentvine.server.intake import Intake
 from agentvine.server.model_limits import LimitsInForce
-from agentvine.server.permits import permit
+from agentvine.server.permits import permit, permit_order
 from agentvine.server.precedents import Precedents
 from agentvine.server.reading import Reading, check_artifact_name, clamped
 from agentvine.server.registry import Registry
 from agentvine.server.reports import Reports
+from agentvine.server.repositories import Repositories, Safe
 from agentvine.server.sessions import Sessions, digest_of
 from agentvine.server.terms import Terms
-from agentvine.store import events, requests
+from agentvine.store import events, repositories, requests
 from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.database import Database, database_out_of_reach
 from agentvine.store.executions import Artifact
+from agentvine.store.repositories import Known
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 from agentvine.wire.channels import RequestMessage, ResponseMessage
+from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
 
 T = TypeVar("T")
 _FEW_PARKED = 100
@@ -60,11 +70,12 @@ class ControlPlaneService:
         random: Random | None = None,
         policy: PolicyInForce | None = None,
         signing: SigningKey | None = None,
+        safe: Safe | None = None,
     ) -> None:
         """`random` draws where in their backoff retries fall, and when parked claims look without being rung.
 
         `policy` settles requests; without one all of them go to people. `signing` signs evidence; without one a key
-        does that which ends with this process.
+        does that which ends with this process; so it is with `safe`, which keeps the secrets of repositories.
         """
         self.database = database
         self.clock = clock
@@ -78,7 +89,12 @@ class ControlPlaneService:
         self.conversations = Conversations(self.orders, clock, self.policy, self.precedents, terms)
         self.signing = signing or SigningKey.generate()
         self.reports = Reports(clock, self.signing)
+        self.repositories = Repositories(database, clock, safe or Safe())
         self.comments = Comments(clock)
+        self.errands = Errands(clock, self.random)
+        self.follow_ups = FollowUps(clock, self.orders, self.comments, self.errands)
+        self.intake = Intake(clock, self.errands, self.conversations)
+        self.repositories.when_changed(self.intake.changed)
         self.registry = Registry(self.orders, clock)
         self.heartbeats = Heartbeats(database, clock)
         self.sessions = Sessions(database, clock)
@@ -156,6 +172,7 @@ class WorkerDesk:
     async def deregister(self, worker_id: str) -> None:
         permit(self._key, routes.DEREGISTER)
         await self._write(lambda unit: self._service.registry.deregister(unit, worker_id, self._key))
+        await self._errands.left(worker_id)
         self._service.heartbeats.deregistered(worker_id)
 
     async def claim(self, ask: m.ClaimRequest) -> m.Claimed | None:
@@ -214,6 +231,21 @@ class WorkerDesk:
             lambda unit: self._service.orders.start(unit, work_order_id, held.token, self._key), "start"
         )
 
+    async def credential(self, work_order_id: str, held: m.Held) -> m.HandedCredential | None:
+        permit(self._key, routes.HAND_OUT)
+
+        def look(unit: Unit) -> tuple[WorkOrder, Known | None]:
+            order = held_now(unit, work_order_id, held.token, self._key)
+            permit_order(self._key, order)
+            return order, repositories.of(unit, order.repository)
+
+        order, known = await self._service.database.read(look)
+        if known is None:
+            return None
+        worker_id = order.lease.worker_id if order.lease else ""
+        to: dict[str, JsonValue] = {"work_order_id": order.id, "worker_id": worker_id}
+        return await self._service.repositories.credential(known, to, self._key)
+
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:
         permit(self._key, routes.PHASE)
         await self._write(lambda unit: self._service.reports.phase(unit, execution_id, report, self._key), "phase")
@@ -270,9 +302,13 @@ class WorkerDesk:
 
     async def complete(self, work_order_id: str, completion: m.Completion) -> WorkOrder:
         permit(self._key, routes.COMPLETE)
-        return await self._write(
-            lambda unit: self._service.orders.complete(unit, work_order_id, completion, self._key), "complete"
-        )
+
+        def write(unit: Unit) -> WorkOrder:
+            order = self._service.orders.complete(unit, work_order_id, completion, self._key)
+            self._service.follow_ups.delivered(unit, order, completion)
+            return order
+
+        return await self._write(write, "complete")
 
     async def fail(self, work_order_id: str, report: m.FailureReport) -> WorkOrder:
         permit(self._key, routes.FAIL)
@@ -299,6 +335,24 @@ class WorkerDesk:
     async def response(self, request_id: str, wait_seconds: float = 0.0) -> ControllerResponse | None:
         permit(self._key, routes.REQUEST)
         return await self._service.reading.response(request_id, wait_seconds, self._key)
+
+    async def claim_errand(self, ask: ErrandClaim) -> GivenErrand | None:
+        return await self._errands.claim(ask)
+
+    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> m.HandedCredential | None:
+        known = await self._errands.held(errand_id, held)
+        if known is None:
+            return None
+        to: dict[str, JsonValue] = {"errand_id": errand_id, "worker_id": held.worker_id}
+        return await self._service.repositories.credential(known, to, self._key)
+
+    async def end_errand(self, errand_id: str, result: ErrandResult) -> None:
+        await self._errands.end(errand_id, result)
+
+    @property
+    def _errands(self) -> ErrandDesk:
+        service = self._service
+        return ErrandDesk(service.database, service.clock, service.bells, service.errands, self._key)
 
     async def _write(self, work: Callable[[Unit], T], operation: str | None = None) -> T:
         if operation is None:

@@ -35,6 +35,8 @@ MANIFEST = "manifest.json"
 DATABASE = "agentvine.db"
 BACKUP, EXPORT = "agentvine-backup", "agentvine-export"
 _TAR = (".tar", ".tar.gz", ".tgz")
+_OTHERS = frozenset({".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".tbz", ".txz"})
+"""Endings of what people may expect to get, and would not."""
 _NAME = re.compile(r"manifest\.json|agentvine\.db|tables/[a-z_]+\.jsonl|artifacts/[0-9a-f]{64}|files/[a-z][a-z0-9.-]*")
 _PIECE = 1 << 20
 
@@ -137,6 +139,8 @@ def writing(target: Path) -> Iterator[Writer]:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ArchiveError(f"{target} exists already; name a place that does not")
+    if target.suffix in _OTHERS and not is_tar(target):
+        raise ArchiveError(f"{target}: name a folder, or a file that ends in {', '.join(_TAR)}")
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +242,7 @@ def _of_folder(source: Path) -> Iterator[tuple[str, BinaryIO]]:
 def _of_tar(source: Path) -> Iterator[tuple[str, BinaryIO]]:
     seen: set[str] = set()
     try:
-        with tarfile.open(source, "r:*") as tar:
+        with _opened(source) as tar:
             for member in tar:
                 file = tar.extractfile(member) if member.isreg() else None
                 if file is None or member.name in seen or not _NAME.fullmatch(member.name):
@@ -247,6 +251,14 @@ def _of_tar(source: Path) -> Iterator[tuple[str, BinaryIO]]:
                 yield member.name, file  # type: ignore[misc]  # typeshed: IO[bytes]
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise _damaged(source, str(error)) from error
+
+
+def _opened(source: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(source, "r:*")
+    except tarfile.ReadError as error:
+        what = f"{source} cannot be read as a tar file: it is none, or damaged from its beginning"
+        raise ArchiveError(f"{what}. Nothing was changed") from error
 
 
 def _manifest(folder: Path, source: Path) -> Manifest:

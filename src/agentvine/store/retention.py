@@ -2,7 +2,8 @@
 
 Only what is over is ever removed. An order that is pending, running or waiting keeps all that belongs to it, the tasks
 that it needs, the one that it follows, and all events since its first. An order whose answer settles requests by
-precedent stays as long as that holds. The audit log, keys and evidence of orders that stay are not touched.
+precedent stays as long as that holds, one whose pull request is followed as long as that is open. The audit log, keys
+and evidence of orders that stay are not touched.
 """
 
 from collections.abc import Callable
@@ -64,6 +65,8 @@ def orders(unit: Unit, before: datetime, now: datetime, position: str) -> Step:
               AND NOT EXISTS (SELECT 1 FROM precedents p JOIN requests r ON r.id = p.request_id
                               WHERE r.work_order_id = o.id AND p.forgotten_at IS NULL
                                 AND (p.expires_at IS NULL OR p.expires_at > :now))
+              AND NOT EXISTS (SELECT 1 FROM follow_ups f WHERE f.state = 'open' AND f.latest = o.task_id)
+              AND NOT EXISTS (SELECT 1 FROM follow_ups f WHERE f.state = 'open' AND f.task_id = o.task_id)
             ORDER BY o.id LIMIT :limit""",  # noqa: S608  words of the domain
         position=position,
         before=micros(before),
@@ -186,6 +189,7 @@ _OF_AN_ORDER = (
 _OF_A_TASK = (
     "DELETE FROM needs WHERE task_id = :id OR needed_id = :id",
     "DELETE FROM submissions WHERE task_id = :id",
+    "DELETE FROM follow_ups WHERE task_id = :id",
     "DELETE FROM tasks WHERE id = :id",
 )
 

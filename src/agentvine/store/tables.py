@@ -298,6 +298,109 @@ precedents = Table(
 """`likeness` is a digest of what a request must have in common with the one that was answered; type and repository are
 where it holds, NULL for everywhere; `permission` is the rank of the highest level at which it does."""
 
+repositories = Table(
+    "repositories",
+    metadata,
+    _id(),
+    _text("address"),
+    _text("settings"),
+    _number("created_at"),
+    _text("created_by"),
+    _number("updated_at"),
+    Column("credential", Text),
+    Column("secret", Text),
+    Column("webhook", Text),
+    Column("trouble", Text),
+    UniqueConstraint("address"),
+)
+"""What operators say of repositories. `address` is the normal form of theirs; `credential` says what kind is kept, and
+`secret` and `webhook` are sealed."""
+
+repository_spellings = Table(
+    "repository_spellings",
+    metadata,
+    Column("url", Text, primary_key=True),
+    _refers("repository_id", "repositories.id"),
+    Index("ix_repository_spellings_repository_id", "repository_id"),
+)
+"""Under which addresses orders name a repository that the server knows, each as it was written."""
+
+repository_days = Table(
+    "repository_days",
+    metadata,
+    _refers("repository_id", "repositories.id"),
+    _number("day"),
+    Column("spent_usd", Float, nullable=False),
+    PrimaryKeyConstraint("repository_id", "day"),
+)
+"""What executions that ended on a day (counted from 1970, UTC) have cost."""
+
+errands = Table(
+    "errands",
+    metadata,
+    _id(),
+    _text("key"),
+    _text("repository"),
+    _text("errand"),
+    _number("due"),
+    _number("not_before", default=0),
+    _number("ready_at"),
+    _number("version", default=1),
+    Column("worker_id", Text),
+    _number("given_version", default=0),
+    _number("tries", default=0),
+    _text("unable", default="[]"),
+    _text("trouble", default=""),
+    UniqueConstraint("key"),
+    Index("ix_errands_ready_at", "ready_at", "id"),
+    Index("ix_errands_repository", "repository"),
+    Index("ix_errands_worker_id", "worker_id"),
+)
+"""What the server wants of forges. `ready_at` is when somebody may take it: the later of `due` and `not_before`, or, of
+one that `worker_id` has, the end of that worker's time. `version` grows with each wish, and `given_version` is the one
+that the worker was given."""
+
+intake = Table(
+    "intake",
+    metadata,
+    _text("address"),
+    _text("what"),
+    _text("task_id"),
+    _number("at"),
+    PrimaryKeyConstraint("address", "what"),
+)
+"""What was made of issues and comments on forges. Never removed, so that nothing is made of them again."""
+
+intake_tasks = Table(
+    "intake_tasks",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    _text("repository_id"),
+    _number("number"),
+    _number("is_pull"),
+    _text("said", default=""),
+    Column("asked", Text),
+    Column("asked_at", BigInteger),
+    Index("ix_intake_tasks_repository_id", "repository_id", "asked"),
+)
+"""The status comments of tasks from forges: what each is to say, and which request it shows since when."""
+
+intake_looks = Table(
+    "intake_looks", metadata, Column("repository_id", Text, primary_key=True), _number("seen_to"), _text("users")
+)
+"""Up to when everything on the forge was seen, and whose words counted then."""
+
+follow_ups = Table(
+    "follow_ups",
+    metadata,
+    Column("task_id", Text, ForeignKey("tasks.id"), primary_key=True),
+    _text("latest"),
+    _text("state"),
+    _text("content"),
+    Index("ix_follow_ups_latest", "latest"),
+)
+"""Pull requests of ours that are followed, by the task that opened them. `latest` is the task that delivered last."""
+
 comments = Table(
     "comments",
     metadata,

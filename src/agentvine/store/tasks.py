@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from agentvine.domain.permission import PermissionLevel
-from agentvine.domain.task import Budget, NewTask, Task, TaskStatus
+from agentvine.domain.task import Budget, NewTask, Origin, Task, TaskStatus
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
 from agentvine.store.rows import build, json_value, micros, moment
@@ -90,6 +90,8 @@ def asked(text: str) -> NewTask:
     values["type"] = TaskType(values["type"])
     if values["permission_level"] is not None:
         values["permission_level"] = PermissionLevel(values["permission_level"])
+    if values["origin"] is not None:
+        values["origin"] = build(Origin, values["origin"])
     if not isinstance(values["budget"], Budget):
         values["budget"] = build(Budget, {**_BUDGET.__dict__, **values["budget"]})
     return build(NewTask, values)
@@ -131,6 +133,16 @@ def claim_submission(unit: Unit, submission: Submission) -> Submission | None:
     if row is None:
         return None
     return Submission(row["key_id"], row["idempotency_key"], row["digest"], row["task_id"], moment(row["created_at"]))
+
+
+def submitted_as(unit: Unit, key_id: str, idempotency_key: str) -> str | None:
+    """The task that was submitted so."""
+    row = unit.one(
+        "SELECT task_id FROM submissions WHERE key_id = :key_id AND idempotency_key = :idempotency_key",
+        key_id=key_id,
+        idempotency_key=idempotency_key,
+    )
+    return row["task_id"] if row else None
 
 
 class Prospect(StrEnum):

@@ -263,6 +263,8 @@ class Aftermath:
     """It has open requests."""
     needed: bool
     """There are tasks that need its task."""
+    known: bool
+    """An operator has said something of its repository."""
 
 
 def aftermath(unit: Unit, order: WorkOrder) -> Aftermath:
@@ -271,19 +273,14 @@ def aftermath(unit: Unit, order: WorkOrder) -> Aftermath:
         """SELECT
                (SELECT COUNT(*) FROM work_orders WHERE status = 'running' AND repository = :repository) AS running,
                EXISTS (SELECT 1 FROM requests WHERE work_order_id = :id AND status = 'open') AS asking,
-               EXISTS (SELECT 1 FROM needs WHERE needed_id = :task_id) AS needed""",
+               EXISTS (SELECT 1 FROM needs WHERE needed_id = :task_id) AS needed,
+               EXISTS (SELECT 1 FROM repository_spellings WHERE url = :repository) AS known""",
         repository=order.repository,
         id=order.id,
         task_id=order.task_id,
     )
     assert row  # noqa: S101 - a select without a table has one row
-    return Aftermath(row["running"], bool(row["asking"]), bool(row["needed"]))
-
-
-def lock_repository(unit: Unit, repository: str) -> None:
-    """Let nobody else claim an order of it before this transaction ends, so that counting and claiming are one."""
-    if unit.dialect is Dialect.POSTGRESQL:
-        unit.one("SELECT pg_advisory_xact_lock(hashtextextended(:repository, 0))", repository=repository)
+    return Aftermath(row["running"], bool(row["asking"]), bool(row["needed"]), bool(row["known"]))
 
 
 def expired(unit: Unit, now: datetime, limit: int) -> list[WorkOrder]:
@@ -337,9 +334,10 @@ class Wanted:
 
 
 _FIRST = """
-    SELECT o.*, t.created_at AS submitted_at, t.created_by, t.asked,
+    SELECT o.*, t.created_at AS submitted_at, t.created_by, t.asked, k.id AS known_as, k.settings AS said,
            (SELECT COUNT(*) FROM work_orders r WHERE r.status = 'running' AND r.repository = o.repository) AS running
     FROM work_orders o JOIN tasks t ON t.id = o.task_id
+    LEFT JOIN repository_spellings s ON s.url = o.repository LEFT JOIN repositories k ON k.id = s.repository_id
     WHERE o.claimable = 1 AND o.type = :type AND o.queue = :queue AND o.permission <= :rank"""
 _NARROWER = MappingProxyType(
     {
@@ -377,7 +375,7 @@ class Obstacles:
 def first_claimable(unit: Unit, wanted: Wanted, queue: str, obstacles: Obstacles, *, lock: bool) -> Row | None:
     """The first order of a queue, joined with its task; with `lock` the first that nobody else has locked.
 
-    `running` in it is how many of its repository run.
+    `running` in it is how many of its repository run; `known_as` and `said` are what an operator said of that, if so.
     """
     common = {"type": wanted.type.value, "queue": queue, "rank": wanted.rank}
     if not (obstacles.full or obstacles.beyond or wanted.repositories is not None):

@@ -17,6 +17,7 @@ from agentvine.testing.suites.leases import Leases, Workers
 from agentvine.testing.suites.people import Audit, Events, Keys, Listings, Submissions
 from agentvine.testing.suites.precedents import Precedents
 from agentvine.testing.suites.reports import Reports
+from agentvine.testing.suites.repositories import Repositories, RepositoryRules, RepositorySecrets
 
 
 class ControlPlaneSuite(
@@ -36,5 +37,8 @@ class ControlPlaneSuite(
     Events,
     Keys,
     Audit,
+    Repositories,
+    RepositorySecrets,
+    RepositoryRules,
 ):
     """All of it."""

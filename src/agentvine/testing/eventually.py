@@ -7,7 +7,7 @@ from typing import TypeVar, overload
 from agentvine.kit.doorbell import pause
 
 _T = TypeVar("_T")
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds. Only who waits in vain waits that long: it is for the slowest machine, not for the usual one."""
 _FIRST, _LONGEST, _SHARE = 0.01, 0.1, 0.03
 """Pauses between looks, in seconds, and as a share of the time waited: looking takes from what is waited for."""

@@ -1,6 +1,6 @@
 """A git server for tests: repositories of a folder over HTTP, through git's own `git http-backend`.
 
-It can be told to misbehave as servers do: ask for a password, forbid, be missing, fail, or never answer.
+It can be told to misbehave as servers do: ask for a password, forbid, be missing, fail, tell secrets, or never answer.
 """
 
 import asyncio
@@ -28,6 +28,8 @@ class Fault(StrEnum):
     """Takes the request and never answers."""
     CUT = "cut"
     """Handles the request, then closes the connection without an answer."""
+    TOLD = "told"
+    """Forbids, in git's own way of telling an error, and says in it what it was shown of who asks, also in plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class GitServer:
         """Called with the path and query of each request before it is handled."""
         self._news = asyncio.Event()
         self.redirect: str | None = None
-        """Where every request is sent on to, if anywhere: an address without the request's path."""
+        """Where every request that is let in is sent on to, if anywhere: an address without the request's path."""
         self.authorizations: list[str] = []
         """What each request said of who it is from; empty where nothing was said."""
         self.requests: list[str] = []
@@ -115,12 +117,15 @@ class GitServer:
         if fault is Fault.SILENT:
             await asyncio.Event().wait()
         status = {Fault.FORBIDDEN: 403, Fault.MISSING: 404, Fault.BROKEN: 500}.get(fault) if fault else None
-        if self.redirect is not None:
-            _write(writer, 301, [("Location", f"{self.redirect}{target}")], b"elsewhere")
-        elif status is not None:
+        if status is not None:
             _write(writer, status, [], b"no")
         elif not self._allowed(request):
             _write(writer, 401, [("WWW-Authenticate", 'Basic realm="git"')], b"who are you?")
+        elif self.redirect is not None:
+            _write(writer, 301, [("Location", f"{self.redirect}{target}")], b"elsewhere")
+        elif fault is Fault.TOLD:
+            shown = request.headers.get("authorization", "")
+            _write(writer, *_told(request.query, f"access denied: {shown} is {_plainly(shown)}"))
         else:
             status, headers, body = await self._backend(request)
             if fault is Fault.CUT:
@@ -131,8 +136,7 @@ class GitServer:
     def _allowed(self, request: _Request) -> bool:
         if self.password is None:
             return True
-        given = request.headers.get("authorization", "").removeprefix("Basic ")
-        return base64.b64decode(given).decode().partition(":")[2] == self.password
+        return _plainly(request.headers.get("authorization", "")).partition(":")[2] == self.password
 
     async def _backend(self, request: _Request) -> tuple[int, list[tuple[str, str]], bytes]:
         env = {
@@ -181,6 +185,22 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _
         body = await reader.readexactly(int(headers.get("content-length", "0")))
     path, _, query = line[1].partition("?")
     return _Request(line[0], path, query, headers, body)
+
+
+def _told(query: str, error: str) -> tuple[int, list[tuple[str, str]], bytes]:
+    """An error that git shows to people: gitprotocol-pack(5), "Packet-Line ERR"."""
+    service = query.removeprefix("service=")
+    kind = [("Content-Type", f"application/x-{service}-advertisement")]
+    return 200, kind, _packet(f"# service={service}\n") + b"0000" + _packet(f"ERR {error}")
+
+
+def _packet(text: str) -> bytes:
+    return f"{len(text) + 4:04x}{text}".encode()
+
+
+def _plainly(authorization: str) -> str:
+    """User name and password, with a colon between them."""
+    return base64.b64decode(authorization.removeprefix("Basic ")).decode()
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from starlette.types import ASGIApp
 
 from agentvine.client.admin import HTTPFrontDesk
@@ -101,7 +102,9 @@ async def http_site(
 
 def api(url: str, key: str = FIRST_KEY, *, patience: float = 0.0) -> APIClient:
     """A client that is in a hurry: it tries again at once, for `patience` seconds."""
-    return APIClient(url, key, patience=patience, backoff=_AT_ONCE)
+    client = APIClient(url, key, patience=patience, backoff=_AT_ONCE)
+    client.http.timeout = httpx.Timeout(60)  # for what a test itself asks through it; a stream may be silent for 15 s
+    return client
 
 
 async def new_key(url: str, role: Role) -> str:

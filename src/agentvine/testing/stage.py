@@ -93,6 +93,11 @@ class Stage:
         self.proxy: Proxy
         self.worker_key = ""
 
+    @property
+    def data(self) -> Path:
+        """Where the server keeps its data."""
+        return self._settings.data
+
     async def set_up(self) -> None:
         url = await self.start_server()
         port = int(url.rpartition(":")[2])

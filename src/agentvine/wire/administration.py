@@ -3,11 +3,12 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from agentvine.domain.base import Line, Model, Strict
 from agentvine.domain.execution import Count
 from agentvine.domain.key import Key, Scope
+from agentvine.domain.repository_settings import NewCredential, Repository, RepositorySettings
 
 
 class NewKey(Strict):
@@ -31,6 +32,32 @@ class CreatedKey(Model):
 
 class WhoAmI(Model):
     key: Key
+
+
+class NewRepository(Strict):
+    """A repository that the server shall know."""
+
+    settings: RepositorySettings
+    credential: NewCredential | None = None
+    webhook: bool = False
+    """Make a secret by which the forge's webhooks are known."""
+
+
+class RepositoryChanges(Strict):
+    """What is to be different; what is not named stays."""
+
+    settings: dict[str, JsonValue] = {}
+    """A JSON merge patch (RFC 7396) of the settings: null takes a field back to its default."""
+    credential: NewCredential | None = None
+    """null: keep none any more."""
+    webhook: Literal["make", "remove"] | None = None
+    """make: a new secret, which replaces the one there was."""
+
+
+class SavedRepository(Model):
+    repository: Repository
+    webhook_secret: str | None = Field(default=None, repr=False)
+    """Shown this once, if one was made."""
 
 
 class AuditCheck(Model):

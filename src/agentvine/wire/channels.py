@@ -31,8 +31,9 @@ def controller_responses(worker_id: WorkerId) -> str:
 class Ring(Model):
     """Something that somebody may wait for has happened."""
 
-    kind: Literal["claimable", "cancelled", "event", "response", "drain", "transcript", "comment"]
-    """transcript: an execution's transcript has grown, or has ended. comment: somebody said something of an order."""
+    kind: Literal["claimable", "cancelled", "event", "response", "drain", "transcript", "comment", "errand"]
+    """transcript: an execution's transcript has grown, or has ended. comment: somebody said something of an order.
+    errand: something is wanted of a forge."""
     type: TaskType | None = None
     """claimable: of which type."""
     count: int = Field(default=1, ge=1)

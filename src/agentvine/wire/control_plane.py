@@ -23,6 +23,8 @@ harmless. If it did not work I `fail` with a reason, and the server decides whet
 have to leave I `release` it. If a person has to decide, I `park` it with my request and forget it: any worker goes on
 when the answer is there.
 
+Beside all that I run the server's errands to forges, one at a time; `wire/errands.py` tells how.
+
 At the end I `deregister`.
 """
 
@@ -33,9 +35,10 @@ from agentvine.domain.execution import Execution
 from agentvine.domain.request import ControllerResponse, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
 from agentvine.wire import messages as m
+from agentvine.wire.errands import ErrandPlane
 
 
-class ControlPlane(Protocol):
+class ControlPlane(ErrandPlane, Protocol):
     """The worker's side of the server, bound to one key and, from `register` on, to one worker.
 
     Every method may raise `Unauthenticated`, `Forbidden`, `Superseded` and `Unavailable`. Methods that take a message
@@ -68,6 +71,13 @@ class ControlPlane(Protocol):
 
     async def start(self, work_order_id: str, held: m.Held) -> m.RenewedLease:
         """Acknowledge the claim; the lease now lasts its full time."""
+        ...
+
+    async def credential(self, work_order_id: str, held: m.Held) -> m.HandedCredential | None:
+        """What the server keeps for the repository of an order that is held; None if it keeps nothing.
+
+        Raises `Forbidden` if what is between us could be read by others.
+        """
         ...
 
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:

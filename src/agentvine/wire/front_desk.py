@@ -10,6 +10,7 @@ from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key
 from agentvine.domain.model_limit import ModelLimit
 from agentvine.domain.precedent import Precedent
+from agentvine.domain.repository_settings import Repository
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.task import NewTask, Task
 from agentvine.domain.work_order import OrderStatus, WorkOrder
@@ -167,6 +168,24 @@ class FrontDesk(Protocol):
 
     async def revoke_key(self, key_id: str) -> Key:
         """From now on it opens nothing, and whoever waits with it is sent away. Again, it changes nothing."""
+        ...
+
+    async def repositories(self, cursor: str | None = None, limit: int = 50) -> m.Page[Repository]:
+        """What operators have said of repositories; those that the key's scope is about."""
+        ...
+
+    async def repository(self, repository_id: str) -> Repository: ...
+
+    async def add_repository(self, new: adm.NewRepository) -> adm.SavedRepository:
+        """Make one known. Raises `Conflict` if it is already, `Forbidden` if it is not the key's to say."""
+        ...
+
+    async def change_repository(self, repository_id: str, changes: adm.RepositoryChanges) -> adm.SavedRepository:
+        """Say something else of it, or keep another secret. Raises as `add_repository`."""
+        ...
+
+    async def remove_repository(self, repository_id: str) -> Repository:
+        """Forget it, with its secrets. Its orders go on by the rules for all."""
         ...
 
     async def audit(self, cursor: str | None = None, limit: int = 50) -> m.Page[AuditEntry]:

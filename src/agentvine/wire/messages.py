@@ -10,7 +10,9 @@ from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
 from agentvine.domain.ids import ExecutionId, RequestId, TaskId, WorkerId, WorkOrderId
 from agentvine.domain.model_limit import DEFAULT_ACCOUNT, ModelAccount, ModelLimit
 from agentvine.domain.precedent import Remember
+from agentvine.domain.pull_followed import Growing, PullShown
 from agentvine.domain.repository import Sha
+from agentvine.domain.repository_settings import RepositoryRules
 from agentvine.domain.request import RequestKind, ToolUse, WorkerRequest
 from agentvine.domain.retry import Failure
 from agentvine.domain.task import QUEUES, NewTask, QueueName, Specialization, Task
@@ -24,6 +26,8 @@ LONGEST_WAIT = 60.0
 """Seconds a long poll may ask for."""
 LARGEST_BODY = 8 * 1024 * 1024
 """Bytes of a JSON body. A transcript batch is kept below a quarter of it."""
+LARGEST_WEBHOOK = 2 * 1024 * 1024
+"""Bytes of what a forge may say without a key."""
 LARGEST_ARTIFACT = 256 * 1024 * 1024
 """Bytes of one stored artifact."""
 MOST_ARTIFACTS = 100
@@ -127,8 +131,19 @@ class Claimed(Model):
     lease_seconds: float
     budget_left_usd: float
     earlier: Earlier | None = None
+    rules: RepositoryRules | None = None
+    """What an operator says of its repository."""
     follows: Execution | None = None
     """For a task that goes on with a completed one: the execution that delivered that one."""
+    grows: Growing | None = None
+    """For one that goes on with a delivery onto a branch of its own: where that began."""
+
+
+class HandedCredential(Model):
+    """What the server keeps for the repository of an order or an errand: for whoever holds that, as long as it does."""
+
+    username: Line
+    secret: str = Field(repr=False)
 
 
 class LeaseRef(Model):
@@ -351,6 +366,8 @@ class TaskDetail(Model):
     executions: tuple[Execution, ...] = ()
     requests: tuple[WorkerRequest, ...] = ()
     summary: str = ""
+    pull_request: PullShown | None = None
+    """What the forge showed last of the pull request that it opened or lets grow, if that is followed."""
 
 
 class TaskFilter(Model):

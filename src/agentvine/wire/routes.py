@@ -94,6 +94,10 @@ RETRY_TASK = Route("POST", "/tasks/{task_id}/retry", _ACT)
 COMMENT = Route("POST", "/tasks/{task_id}/comments", _ACT)
 COMMENTS = Route("GET", "/tasks/{task_id}/comments", _LOOK)
 
+CLAIM_ERRAND = Route("POST", "/errands/claim", _WORKER)
+ERRAND_CREDENTIAL = Route("POST", "/errands/{errand_id}/credential", _WORKER)
+END_ERRAND = Route("POST", "/errands/{errand_id}/result", _WORKER)
+
 EVENTS = Route("GET", "/events", _LOOK)
 KEYS = Route("GET", "/keys", _ADMIN)
 CREATE_KEY = Route("POST", "/keys", _ADMIN)
@@ -101,12 +105,21 @@ REVOKE_KEY = Route("DELETE", "/keys/{key_id}", _ADMIN)
 ROTATE_KEY = Route("POST", "/keys/{key_id}/rotate", _ADMIN)
 WHO_AM_I = Route("GET", "/keys/me", _ALL)
 
+REPOSITORIES = Route("GET", "/repositories", _LOOK)
+ADD_REPOSITORY = Route("POST", "/repositories", _ADMIN)
+REPOSITORY = Route("GET", "/repositories/{repository_id}", _LOOK)
+CHANGE_REPOSITORY = Route("PATCH", "/repositories/{repository_id}", _ADMIN)
+REMOVE_REPOSITORY = Route("DELETE", "/repositories/{repository_id}", _ADMIN)
+HAND_OUT = Route("POST", "/work-orders/{work_order_id}/credential", _WORKER)
+
 AUDIT = Route("GET", "/audit", _ADMIN)
 VERIFY_AUDIT = Route("GET", "/audit/verification", _ADMIN)
 
 PRUNE = Route("POST", "/prune", _ADMIN)
 MODEL_LIMITS = Route("GET", "/model-limits", _LOOK)
 LIFT_MODEL_LIMIT = Route("DELETE", "/model-limits/{account}", _ADMIN)
+
+WEBHOOK = Route("POST", "/webhooks/{forge}")
 
 HEALTH = Route("GET", "/health")
 READY = Route("GET", "/ready")

@@ -241,6 +241,7 @@ def _by(response: ControllerResponse) -> str:
         "policy": "The controller's policy",
         "precedent": "The controller, by an answer from before,",
         "assistant": "The controller's assistant, automatically,",
+        "forge": "A person on the forge",
     }.get(kind, "The controller")
 
 

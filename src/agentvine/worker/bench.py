@@ -37,7 +37,7 @@ class Bench:
 
 async def prepare(job: Job, start: Start, base: str) -> Bench:
     """Make the workspace, find out what there is to say of it. Raises RepositoryProblem, InvalidInput."""
-    commands = await commands_of(job.mirror, base)
+    commands = await commands_of(job.mirror, base, job.rules)
     head = base if isinstance(start, Fresh) else start.head
     going_on = head != base
     workspace = await Workspace.prepare(

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from pydantic import SecretStr, ValidationError
 
-from agentvine.domain.git_credential import Address, CredentialBook, GitCredential
+from agentvine.domain.git_credential import Address, CredentialBook, GitCredential, understood
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import hide
 from agentvine.kit.process import ProcessNotFound, ProcessTimeout, run
@@ -117,21 +117,10 @@ class CommandCredentials:
             why = f"fatal: GIT_CREDENTIAL_COMMAND ended with {done.exit_code}; run it by hand to see what it says"
             raise GitFailed(what, done.exit_code, why, GitTrouble.AUTH_FAILED)
         try:
-            return _understood(done.stdout, address)
+            return understood(done.stdout, address)
         except ValidationError:
             why = "fatal: what GIT_CREDENTIAL_COMMAND printed is no user name and password"
             raise GitFailed(what, 0, why, GitTrouble.AUTH_FAILED) from None
-
-
-def _understood(said: str, address: Address) -> GitCredential | None:
-    lines = [line for line in said.splitlines() if line.strip()]
-    if not lines:
-        return None
-    values = dict(line.partition("=")[::2] for line in lines)
-    if "password" not in values:
-        values = {"password": said.strip()}
-    name = {"username": values["username"]} if values.get("username") else {}
-    return GitCredential.model_validate({"pattern": str(address), "secret": values["password"], **name})
 
 
 class EitherCredentials:

@@ -121,6 +121,12 @@ class Deliverer:
 
     async def _push_or_rebase(self, result: Verified, branch: str) -> Delivered | Failed:
         kind = self._followed.kind if self._followed is not None else "push"
+        if result.head == result.base:  # words alone: there is nothing to push
+            delivery = Delivery(kind=kind, branch=branch, old_sha=result.base, new_sha=result.head)
+            await self._journal(delivery)
+            return await self._concluded(result, delivery)
+        if (moved_from := await self._moved_from(result)) is not None:
+            return await self._replaced(result, branch, moved_from)
         tried = [result.intended] if result.intended is not None and result.intended.kind == kind else []
         for attempt in range(1, TRIES + 1):
             delivery = Delivery(kind=kind, branch=branch, old_sha=result.base, new_sha=result.head)
@@ -145,6 +151,28 @@ class Deliverer:
                 return await self._concluded(result, delivery)
         why = f"{branch} was pushed to by others {TRIES} times in a row; requeue the task when it is quieter"
         return _failed(FailureReason.BRANCH_MOVED, why)
+
+    async def _moved_from(self, result: Verified) -> str | None:
+        """What was delivered last, if the result does not build on it, because it was taken onto what its target is."""
+        grows, followed = self._claimed.grows, self._followed
+        if grows is None or followed is None or "conflicts" not in grows.causes:
+            return None
+        commits = self._publisher.repository
+        known = await commits.commit_at(followed.new_sha) is not None
+        return followed.new_sha if known and not await commits.descends(result.head, followed.new_sha) else None
+
+    async def _replaced(self, result: Verified, branch: str, before: str) -> Delivered | Failed:
+        """Our own branch, which is still where we left it, is set to a result that was taken onto its target."""
+        assert self._followed is not None  # noqa: S101 - see above
+        delivery = Delivery(kind=self._followed.kind, branch=branch, old_sha=before, new_sha=result.head)
+        await self._journal(delivery)
+        self._progress.ensure_held()
+        try:
+            await self._publisher.push(branch, result.head, before)
+        except BranchMoved as moved:
+            why = f"{moved}; somebody else pushed onto it, and nothing of that is overwritten: look at it"
+            return _failed(FailureReason.BRANCH_MOVED, why)
+        return await self._concluded(result, delivery)
 
     async def _rebased(self, result: Verified, branch: str) -> Verified | Failed:
         """The result on top of what was pushed meanwhile and fetched, verified again."""
@@ -197,23 +225,30 @@ class Deliverer:
         await failpoints.reached("deliver.after_push")
         if delivery.kind != "pull_request":
             return Delivered(delivery, result.summary)
-        if self._followed is not None:  # its pull request is there, and has grown
+        if self._followed is not None and self._claimed.grows is None:  # a server that does not say where it began
             return Delivered(delivery.model_copy(update={"url": self._followed.url}), result.summary)
-        asked = self._claimed.task.asked
-        proposal = Proposal(
-            repository=self._claimed.order.repository,
-            branch=delivery.branch,
-            target=self._claimed.order.branch,
-            title=redact(asked.title),
-            text=redact(description(asked, self._claimed.task.id, result.evidence, result.summary)),
-            head_sha=delivery.new_sha,
-            order=self._claimed.order.id,
-        )
         await failpoints.reached("propose.before_request")
         self._progress.ensure_held()
-        url = await self._forge.propose(proposal)
+        url = await self._forge.propose(self._proposal(result, delivery))
         await failpoints.reached("propose.after_reply")
-        return Delivered(delivery.model_copy(update={"url": url}), result.summary)
+        known = self._followed.url if self._followed is not None else None
+        return Delivered(delivery.model_copy(update={"url": url or known}), result.summary)
+
+    def _proposal(self, result: Verified, delivery: Delivery) -> Proposal:
+        """The pull request as it is to be; one that has grown keeps its mark, and says anew what was proven."""
+        order, asked, grows = self._claimed.order, self._claimed.task.asked, self._claimed.grows
+        first = grows.summary.strip() if grows is not None else ""
+        said = f"{first}\n\nWhat came last:\n\n{result.summary}" if first else result.summary
+        text = description(asked, self._claimed.task.id, result.evidence, said)
+        return Proposal(
+            repository=order.repository,
+            branch=delivery.branch,
+            target=grows.target if grows is not None else order.branch,
+            title=redact(asked.title),
+            text=redact(text),
+            head_sha=delivery.new_sha,
+            order=grows.work_order_id if grows is not None else order.id,
+        )
 
 
 async def has_arrived(intended: Delivery, publisher: Publisher, mirror: Mirror) -> bool:

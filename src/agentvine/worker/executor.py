@@ -1,5 +1,6 @@
 """One work order, from the claim to the delivery: prepare, work, verify, deliver."""
 
+import contextlib
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,13 +10,14 @@ from agentvine.domain.errors import InvalidInput
 from agentvine.domain.execution import Phase
 from agentvine.domain.ids import new_id
 from agentvine.domain.permission import PermissionLevel
+from agentvine.domain.repository_settings import RepositoryRules
 from agentvine.domain.request import RequestKind
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit import failpoints
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import logger
-from agentvine.wire.messages import Claimed, NewRequest
+from agentvine.wire.messages import Claimed, HandedCredential, NewRequest
 from agentvine.worker.access import Access
 from agentvine.worker.agent.boxed import claude_in
 from agentvine.worker.agent.sessions import recording
@@ -24,15 +26,17 @@ from agentvine.worker.beside import beside, vital
 from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Conclusion, Failed, Parked, Progress
 from agentvine.worker.confinement import WITHOUT, sandbox_here
+from agentvine.worker.credentials import EitherCredentials
 from agentvine.worker.delivery import Deliverer, Verified
 from agentvine.worker.examination import examine
-from agentvine.worker.forge.base import ForgeProblem
+from agentvine.worker.forge.base import ForgeProblem, Lookout
 from agentvine.worker.forge.choice import Forges
 from agentvine.worker.forge.sites import read_forges
 from agentvine.worker.git import Git
 from agentvine.worker.git_errors import RepositoryProblem
 from agentvine.worker.handover import Fresh, Ready, Start, handed_over
 from agentvine.worker.job import Job, Workshop
+from agentvine.worker.lease_credentials import LeaseCredentials
 from agentvine.worker.main import Surroundings
 from agentvine.worker.mirror import Mirrors
 from agentvine.worker.place import place_of, sweep
@@ -80,6 +84,13 @@ class TaskExecutor:
         """As in `Examining`."""
         return await self._examine() if self._examine is not None else None
 
+    async def lookout(self, url: str, lent: HandedCredential | None) -> Lookout | None:
+        """As in `Errands`."""
+        with contextlib.ExitStack() as stack:
+            if self._shop.served is not None:
+                stack.enter_context(self._shop.served.lent(url, lent))
+            return await self._shop.forges.lookout(url)
+
     async def _concluded(self, job: Job) -> Conclusion:
         try:
             return await self._carry_out(job)
@@ -120,7 +131,8 @@ class TaskExecutor:
             await set_up(bench, box)
             await stack.enter_async_context(beside("making a spare", job.shop.spares.refill(job.mirror, base)))
             if job.task.type is not TaskType.REVIEW:
-                ahead = job.shop.verifier.know_base(job.subject(base, base))
+                judged_from = await job.judged_from(base)
+                ahead = job.shop.verifier.know_base(job.subject(judged_from, judged_from))
                 await stack.enter_async_context(vital("testing the base", ahead, SetupFailed))
             else:
                 ahead = job.shop.verifier.know_change(job.subject(base, base, since=bench.since))
@@ -166,9 +178,13 @@ class TaskExecutor:
         mirror = shop.mirrors.of(claimed.order.repository)
         lease = claimed.lease
         shelf = Shelf(progress.plane, lease.execution_id, lease.token)
-        async with place_of(places, lease.execution_id, keep=shop.keep_places) as place:
+        async with AsyncExitStack() as stack:
+            if shop.served is not None:
+                stack.enter_context(shop.served.holding(claimed))
+            place = await stack.enter_async_context(place_of(places, lease.execution_id, keep=shop.keep_places))
             publisher = Publisher(shop.git, place.results, mirror)
-            access = Access(shop.offer, claimed.task.asked.hosts)
+            rules = claimed.rules or RepositoryRules()
+            access = Access(shop.offer, (*claimed.task.asked.hosts, *rules.hosts))
             yield Job(shop, claimed, progress, place, mirror, publisher, shelf, access)
 
 
@@ -176,7 +192,9 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
     """The executor of a worker that was configured. Raises ConfigurationError if no sandbox can be made here."""
     config, clock = around.config, around.clock
     root = config.workspace_dir
-    git = Git(root / "home", credentials=config.credentials)
+    served = LeaseCredentials(around.plane, clock)
+    credentials = EitherCredentials(config.credentials, served)
+    git = Git(root / "home", credentials=credentials)
     toolchain = Toolchain.of_this_worker(config.tool_path)
     boxes = await _boxes(config, toolchain)
     verifier = Verifier(
@@ -195,7 +213,7 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
         spares=Spares(root / "spares"),
         boxes=boxes,
         verifier=verifier,
-        forges=Forges(read_forges(config.forges), config.credentials, clock),
+        forges=Forges(read_forges(config.forges), credentials, clock),
         queue=around.queue,
         clock=clock,
         model=config.model_access,
@@ -209,6 +227,7 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
         max_repairs=config.max_repairs,
         checkpoint_seconds=config.checkpoint_seconds,
         keep_places=not config.cleanup_workspace,
+        served=served,
     )
     return TaskExecutor(shop, partial(examine, root, config.model_access, config, toolchain))
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from agentvine.domain.evidence import CheckOutcome
 from agentvine.domain.execution import Execution, Outcome
+from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.request import ControllerResponse, RequestKind, WorkerRequest
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
@@ -15,7 +16,8 @@ from agentvine.worker.conclusion import Failed
 from agentvine.worker.delivery import Verified, has_arrived
 from agentvine.worker.git_errors import GitFailed, RepositoryProblem
 from agentvine.worker.job import Job
-from agentvine.worker.storing import Result, insist, stored
+from agentvine.worker.storing import Note, Result, insist, stored
+from agentvine.worker.taking_onto import taken_onto, verified_alone
 from agentvine.worker.verification.verify import kept_to_rules
 
 _INTERRUPTED = {
@@ -121,7 +123,9 @@ async def handed_over(job: Job) -> Start | Ready | Failed:
 
 async def _ready(job: Job, earlier: Earlier, result: Result | None, *, approved: bool) -> Ready | None:
     """The verified result that is stored, if it can leave as it is."""
-    if result is None or not result.evidence.passed or (result.bundle is None and job.task.type is not TaskType.REVIEW):
+    if result is None or not result.evidence.passed:
+        return None
+    if result.bundle is None and job.task.type is not TaskType.REVIEW and job.claimed.grows is None:
         return None
     verified = await _made_again(job, result, earlier)
     if verified is None or not await _keeps_to_rules_here(job, verified):
@@ -235,21 +239,54 @@ async def _with_comments(job: Job, earlier: Earlier, result: Result | None) -> R
     return Reopened(why, files_of(kept), base, head, execution.id, execution.session_id)
 
 
-async def _following(job: Job) -> Reopened | Fresh:
+async def _following(job: Job) -> Reopened | Fresh | Ready | Failed:
     """Where there is nothing earlier: the beginning, or the end of the task that this one follows.
 
     Raises RepositoryProblem if the branch that was delivered is gone.
     """
     done = job.claimed.follows
-    if done is None or done.session_id is None:
+    if done is not None and job.claimed.grows is not None and "conflicts" in job.claimed.grows.causes:
+        return await _onto_target(job)
+    talked = _talked(job)
+    if done is None or talked is None or talked.session_id is None:
         return Fresh()
     branch = job.claimed.order.branch
     head = await job.mirror.resolve(branch)
     if done.delivery is not None and done.delivery.kind == "report":
-        return Reopened("A person has read your review and wants more.", "", head, head, done.id, done.session_id)
-    why = f"What you did was delivered onto `{branch}`. A person has looked at it and wants more."
+        return Reopened("A person has read your review and wants more.", "", head, head, talked.id, talked.session_id)
+    wants = "A person has looked at it and wants more."
+    if job.claimed.grows is not None and job.claimed.grows.causes:
+        wants = "It is not over yet."
+    why = f"What you did was delivered onto `{branch}`. {wants}"
     files = "Your checkout is a fresh one of that branch."
-    return Reopened(why, files, head, head, done.id, done.session_id)
+    return Reopened(why, files, head, head, talked.id, talked.session_id)
+
+
+def _talked(job: Job) -> Execution | None:
+    """Whose conversation a task goes on with that follows another one."""
+    grows = job.claimed.grows
+    return grows.talked if grows is not None and grows.talked is not None else job.claimed.follows
+
+
+async def _onto_target(job: Job) -> Reopened | Ready | Failed:
+    """Its pull request conflicts: its branch is taken onto what its target is now, by git alone where that is enough.
+
+    Raises RepositoryProblem.
+    """
+    talked, branch = _talked(job), job.claimed.order.branch
+    assert talked is not None and job.claimed.grows is not None  # noqa: S101 - else nothing conflicts
+    moved = await taken_onto(job, job.claimed.grows.target)
+    if moved is None:
+        why = f"somebody else pushed onto {branch}; whoever that was has to resolve its conflicts"
+        return Failed(Failure(reason=FailureReason.BRANCH_MOVED, detail=why))
+    alone = job.claimed.grows.causes == ("conflicts",)
+    if alone and moved.clean and job.claimed.order.permission_level is not PermissionLevel.HUMAN_REQUIRED:
+        evidence = await verified_alone(job, moved)
+        if evidence.passed:
+            note = Note(base_sha=moved.onto, signed_for=job.execution_id, summary=moved.summary)
+            result = Verified(moved.onto, moved.head, evidence, moved.summary)
+            return Ready(result, Result(note, evidence), approved=False)
+    return Reopened(moved.why, moved.files, moved.onto, moved.head, talked.id, talked.session_id or "")
 
 
 def files_of(kept: Kept | None) -> str:
@@ -314,15 +351,16 @@ async def _made_again(job: Job, result: Result, earlier: Earlier) -> Verified | 
     """The stored commits, made again from the bundle; None if they do not come out as they were recorded."""
     note, evidence = result.note, result.evidence
     head = note.base_sha
+    base = evidence.base_sha if evidence.base_sha != note.judged_from else note.base_sha
     if result.bundle is not None:
         head = await job.take_in(result.bundle, note.base_sha, note.signed_for)
-        if evidence.base_sha != note.base_sha:
+        if base != note.base_sha:
             try:
-                head = await job.publisher.rebase(head, note.base_sha, evidence.base_sha)
+                head = await job.publisher.rebase(head, note.base_sha, base)
             except GitFailed as error:
                 _log.warning("the stored result cannot be made again", reason=str(error))
                 return None
     if evidence.head_sha not in {None, head}:
         _log.warning("the stored result comes out different", recorded=evidence.head_sha, found=head)
         return None
-    return Verified(evidence.base_sha, head, evidence, note.summary, earlier.execution.delivery)
+    return Verified(base, head, evidence, note.summary, earlier.execution.delivery)

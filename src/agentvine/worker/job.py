@@ -7,10 +7,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from agentvine.domain.evidence import Evidence
+from agentvine.domain.repository_settings import RepositoryRules
 from agentvine.domain.sensitive import Sensitive
 from agentvine.domain.task import NewTask
 from agentvine.domain.tool_policy import ToolPolicy, policy_of
-from agentvine.domain.worker_types import PROFILES, WorkerProfile
+from agentvine.domain.worker_types import PROFILES, TaskType, WorkerProfile
 from agentvine.kit.clock import Clock
 from agentvine.wire.messages import Claimed
 from agentvine.worker.access import Access, Offer
@@ -21,6 +22,7 @@ from agentvine.worker.box import Boxes
 from agentvine.worker.conclusion import Progress
 from agentvine.worker.forge.choice import Forges
 from agentvine.worker.git import Git
+from agentvine.worker.lease_credentials import LeaseCredentials
 from agentvine.worker.mirror import Mirror, Mirrors
 from agentvine.worker.place import Place
 from agentvine.worker.publisher import Publisher
@@ -64,6 +66,8 @@ class Workshop:
     """How often the server is told what was spent."""
     max_repairs: int = 3
     keep_places: bool = False
+    served: LeaseCredentials | None = None
+    """The credentials that the server keeps for the repositories of what is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,11 @@ class Job:
         return policy_of(self.task.type, self.shop.tools)
 
     @property
+    def rules(self) -> RepositoryRules:
+        """What an operator says of the repository."""
+        return self.claimed.rules or RepositoryRules()
+
+    @property
     def execution_id(self) -> str:
         return self.claimed.lease.execution_id
 
@@ -115,14 +124,15 @@ class Job:
         answer: JsonValue = None,
         said: str = "",
         since: str | None = None,
+        builds_on: str | None = None,
     ) -> Subject:
-        """The commits from `base` to `head`, to be verified."""
+        """The commits from `base` to `head`, to be verified; those up to `builds_on`, if it is given, left already."""
         return Subject(
             execution_id=self.execution_id,
             task_id=self.claimed.task.id,
             type=self.task.type,
             url=self.claimed.order.repository,
-            commits=self.publisher.repository if head != base else self.mirror,
+            commits=self.publisher.repository if head not in {base, builds_on} else self.mirror,
             base=base,
             head=head,
             folder=self.place.checkouts,
@@ -133,16 +143,29 @@ class Job:
             answer=answer,
             said=said,
             since=since,
+            builds_on=builds_on,
             tools=self.tools,
             sensitive=self.shop.sensitive,
             refused_calls=self.refusals.calls,
             asked="\n".join((self.task.title, self.task.description, *self.task.requirements)),
             grants=self.approvals.grants,
+            rules=self.rules,
         )
 
     async def verify(self, base: str, head: str) -> Evidence:
         """The evidence for a result that was moved onto another base."""
-        return await self.shop.verifier.verify(self.subject(base, head))
+        return await self.shop.verifier.verify(self.subject(await self.judged_from(base), head, builds_on=base))
+
+    async def judged_from(self, base: str) -> str:
+        """From where on a result is verified that builds on `base`.
+
+        Of a pull request that grows it is all of it, from where it parted from its target: that is what is merged, and
+        a repair of a test, say, cannot show by itself that a bug is gone. Raises GitFailed.
+        """
+        grows = self.claimed.grows
+        if grows is None or self.task.type is TaskType.REVIEW:
+            return base
+        return await self.mirror.parting(grows.target, base) or base
 
     async def take_in(self, bundle: bytes, base: str, signed_for: str) -> str:
         """Admit a bundle and sign its commits in the name of `signed_for`. Returns the head.

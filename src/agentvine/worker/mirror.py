@@ -103,11 +103,18 @@ class Mirror(BareRepository):
         names = [line.removeprefix(start).split("\t")[0] for line in told.splitlines() if line.startswith(start)]
         if not names or names[0] == branch:
             return None
-        onto = await self.commit_at(f"refs/remotes/origin/{names[0]}")
+        fork = await self.parting(names[0], commit)
+        return fork if fork != commit else None
+
+    async def parting(self, branch: str, commit: str) -> str | None:
+        """The last commit that `commit` has in common with `branch`, as last fetched; None if there is none.
+
+        Raises GitFailed.
+        """
+        onto = await self.commit_at(f"refs/remotes/origin/{branch}")
         if onto is None:
             return None
-        fork = await self.git.text(_fork_point(self.path, onto, commit))
-        return fork if fork not in {"", commit} else None
+        return await self.git.text(_fork_point(self.path, onto, commit)) or None
 
     async def _fetch(self, asked: float) -> _Fetch:
         started = asked

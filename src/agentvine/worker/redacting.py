@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from agentvine.domain.base import Model
+from agentvine.domain.errand import ErrandResult
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.request import ControllerResponse, WorkerRequest
@@ -16,6 +17,7 @@ from agentvine.domain.work_order import WorkOrder
 from agentvine.kit.redaction import Redactor, mapped, password_of
 from agentvine.wire import messages as m
 from agentvine.wire.control_plane import ControlPlane
+from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
 from agentvine.worker.settings import WorkerConfig
 
 _WORDS = (".json", ".jsonl", ".md", ".txt", ".log")
@@ -48,6 +50,9 @@ class RedactingPlane:
 
     async def start(self, work_order_id: str, held: m.Held) -> m.RenewedLease:
         return await self._plane.start(work_order_id, held)
+
+    async def credential(self, work_order_id: str, held: m.Held) -> m.HandedCredential | None:
+        return await self._plane.credential(work_order_id, held)
 
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:
         await self._plane.phase(execution_id, report)
@@ -98,6 +103,15 @@ class RedactingPlane:
 
     async def response(self, request_id: str, wait_seconds: float = 0.0) -> ControllerResponse | None:
         return await self._plane.response(request_id, wait_seconds)
+
+    async def claim_errand(self, ask: ErrandClaim) -> GivenErrand | None:
+        return await self._plane.claim_errand(ask)
+
+    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> m.HandedCredential | None:
+        return await self._plane.errand_credential(errand_id, held)
+
+    async def end_errand(self, errand_id: str, result: ErrandResult) -> None:
+        await self._plane.end_errand(errand_id, cleaned(self._redactor, result))
 
     def _entry(self, entry: dict[str, JsonValue]) -> dict[str, JsonValue]:
         clean = mapped(entry, self._redactor.piece)

@@ -38,6 +38,8 @@ class Note(Model):
     """The execution that the commits name."""
     summary: Text = ""
     """The agent's last message."""
+    judged_from: Sha | None = None
+    """From where on it was verified, where that lies before what the bundle builds on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,15 @@ class Work:
         await failpoints.reached("result.after_bundle")
         said = result.final_text
         answer, since = result.structured, self._bench.since
-        subject = job.subject(base, head, repairs=repairs, answer=answer, said=said, since=since)
+        subject = job.subject(
+            await job.judged_from(base),
+            head,
+            repairs=repairs,
+            answer=answer,
+            said=said,
+            since=since,
+            builds_on=base,
+        )
         evidence = await job.shop.verifier.verify(subject)
         await failpoints.reached("result.after_verification")
         return _Judged(evidence, head, bundle)
@@ -303,7 +311,8 @@ class Work:
         if job.task.type is TaskType.REVIEW:
             report = review_report(job.task.title, summary, judged.evidence)
             sarif = sarif_text(judged.evidence)
-        note = Note(base_sha=base, signed_for=job.execution_id, summary=summary)
+        judged_from = judged.evidence.base_sha if judged.evidence.base_sha != base else None
+        note = Note(base_sha=base, signed_for=job.execution_id, summary=summary, judged_from=judged_from)
         await self._transcript.flush()
         await job.shelf.store(Result(note, judged.evidence, judged.bundle, diff, report, sarif))
         return Verified(base, judged.head, judged.evidence, summary)

@@ -25,6 +25,7 @@ from agentvine.wire.channels import Ring
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.messages import Registered, Registration
 from agentvine.worker.conclusion import Executor
+from agentvine.worker.errands import ErrandLoop, Errands
 from agentvine.worker.heartbeat import Condition, Heart
 from agentvine.worker.lease import LeaseKeeper, Loss
 from agentvine.worker.metrics import ResourceMeter
@@ -66,6 +67,7 @@ class Worker:
         self._condition = Condition(self._leases, shutdown)
         self._meter = ResourceMeter(clock, config.workspace_dir)
         self._replaced: Superseded | None = None
+        self._errands = ErrandLoop(plane, worker_id, executor, shutdown) if isinstance(executor, Errands) else None
         self._pool = Pool(
             config,
             worker_id,
@@ -121,7 +123,12 @@ class Worker:
         return self._pool.stuck
 
     def _loops(self) -> list[Callable[[], Awaitable[None]]]:
-        return [self._heart.run, self._leases.run, *([self._listen] if self._broker else [])]
+        loops: list[Callable[[], Awaitable[None]]] = [self._heart.run, self._leases.run]
+        if self._errands is not None:
+            loops.append(self._errands.run)
+        if self._broker is not None:
+            loops.append(self._listen)
+        return loops
 
     async def _arrive(self) -> bool:
         """Register as soon as the server lets us; False if told to leave before."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentvine.testing.forges.description import recorded
-from agentvine.testing.forges.server import Answer, Call, ForgeServer, Handler, Refused, page_of
+from agentvine.testing.forges.gitea_talk import GiteaTalk
+from agentvine.testing.forges.server import Answer, Call, Handler, Refused, page_of, written
 from agentvine.testing.forges.world import NAME, OWNER, SECRET, Comment, Posted, Pull, World
 
 _REPO = "/repos/{owner}/{repo}"
@@ -12,7 +13,7 @@ _PULL = f"{_REPO}/pulls/{{index}}"
 _WHEN = "2026-01-02T03:04:05Z"
 
 
-class GiteaServer(ForgeServer):
+class GiteaServer(GiteaTalk):
     """With a token."""
 
     below = "/api/v1"
@@ -34,12 +35,13 @@ class GiteaServer(ForgeServer):
             ("GET", f"{_REPO}/labels"): self._labels,
             ("POST", f"{_REPO}/issues/{{index}}/labels"): self._label,
             ("GET", f"{_REPO}/branches/{{branch}}"): self._branch,
+            **self.talk_routes(),  # behind the ones for `.diff`, which a name in braces would swallow
         }
 
     def who(self, call: Call) -> None:
         if call.headers.get("authorization") != f"token {self.token}":
             raise Refused(401, {"message": "invalid username, password or token", "url": f"{self.url}/api/swagger"})
-        if (call.names.get("owner"), call.names.get("repo")) != (OWNER, NAME):
+        if "owner" in call.names and (call.names["owner"], call.names["repo"]) != (OWNER, NAME):
             raise _missing()
 
     def forbidden(self) -> Answer:
@@ -51,7 +53,7 @@ class GiteaServer(ForgeServer):
         pulls = [
             one for one in reversed(self.world.pulls) if state == "all" or (one.state == "open") == (state == "open")
         ]
-        return Answer(200, [self._shown(one) for one in page_of(pulls, call, "limit")])
+        return Answer(200, [self.pull_shown(one) for one in page_of(pulls, call, "limit")])
 
     def _open(self, call: Call) -> Answer:
         world, head, base = self.world, call.body["head"], call.body["base"]
@@ -61,12 +63,12 @@ class GiteaServer(ForgeServer):
             raise Refused(409, {"message": f"pull request already exists for these targets [head: {head}]"})
         title = call.body["title"]
         pull = world.add(head, call.body["body"], title=title, target=base, draft=title.startswith("WIP: "))
-        return Answer(201, self._shown(pull))
+        return Answer(201, self.pull_shown(pull))
 
     def _change(self, call: Call) -> Answer:
         pull = self._pull(call)
         pull.body = call.body.get("body", pull.body)
-        return Answer(201, self._shown(pull))
+        return Answer(201, self.pull_shown(pull))
 
     def _labels(self, call: Call) -> Answer:
         return Answer(200, page_of([self._one_label(name) for name in self.world.labels], call, "limit"))
@@ -100,15 +102,20 @@ class GiteaServer(ForgeServer):
 
     def _reviews(self, call: Call) -> Answer:
         pull = self._pull(call)
-        return Answer(200, page_of([self._review(pull, one) for one in pull.reviews], call, "limit"))
+        return Answer(
+            200, page_of([*(self._review(pull, one) for one in pull.reviews), *self.talked(pull.number)], call, "limit")
+        )
 
     def _write_review(self, call: Call) -> Answer:
         """What one account has not posted yet is one review: a second call adds to it."""
         pull, told = self._pull(call), call.body
-        comments = [Comment(one["path"], one["new_position"], one["body"]) for one in told.get("comments", [])]
+        comments = [
+            Comment(one["path"], one["new_position"], one["body"], self.world.next_id())
+            for one in told.get("comments", [])
+        ]
         posted = next((one for one in pull.reviews if not one.done), None)
         if posted is None:
-            posted = Posted(self.world.next_id(), "")
+            posted = Posted(self.world.next_id(), "", at=self.world.now())
             pull.reviews.append(posted)
         posted.comments += comments
         posted.body, posted.done = told.get("body", ""), told.get("event") != "PENDING"
@@ -138,7 +145,7 @@ class GiteaServer(ForgeServer):
 
     # ── what answers look like ───────────────────────────────────────────────────────────────────────────────────
 
-    def _shown(self, pull: Pull) -> Any:
+    def pull_shown(self, pull: Pull) -> Any:
         repository = {"id": 1, "name": NAME, "full_name": f"{OWNER}/{NAME}"}
         number = 1 if pull.ours else 2
         head = {"label": pull.branch, "ref": pull.branch, "sha": self.world.head_of(pull), "repo_id": number}
@@ -165,6 +172,7 @@ class GiteaServer(ForgeServer):
             "comments_count": len(posted.comments),
             "html_url": f"{self.url}/{OWNER}/{NAME}/pulls/{pull.number}#issuecomment-{posted.id}",
             "user": {"id": 9, "login": posted.by},
+            "submitted_at": written(posted.at),
         }
 
     def _one_label(self, name: str) -> Any:

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from agentvine.testing.forges.description import Description
-from agentvine.testing.forges.server import Answer, Call, ForgeServer, Handler, Refused, page_of
+from agentvine.testing.forges.github_talk import GitHubTalk, review_shown
+from agentvine.testing.forges.server import Answer, Call, Handler, Refused, page_of
 from agentvine.testing.forges.world import NAME, OWNER, SECRET, Comment, Posted, Pull, World
 
 _REPO = "/repos/{owner}/{repo}"
@@ -19,7 +20,7 @@ _PULL = f"{_REPO}/pulls/{{pull_number}}"
 _DOCS = "https://docs.github.com/rest"
 
 
-class GitHubServer(ForgeServer):
+class GitHubServer(GitHubTalk):
     """With a token, or with an app whose public key is `app_key`."""
 
     below = "/api/v3"
@@ -47,6 +48,7 @@ class GitHubServer(ForgeServer):
             ("GET", f"{_REPO}/branches/{{branch}}"): self._branch,
             ("GET", f"{_REPO}/installation"): self._installation,
             ("POST", "/app/installations/{installation_id}/access_tokens"): self._token,
+            **self.talk_routes(),
         }
 
     def located(self, path: str) -> str:
@@ -60,7 +62,7 @@ class GitHubServer(ForgeServer):
             raise Refused(401, {"message": "Bad credentials", "documentation_url": _DOCS, "status": "401"})
         named = f"{call.names.get('owner')}/{call.names.get('repo')}"
         if named == self.moved_from:
-            rest = call.path.split("/", 4)[4]
+            rest = call.path.split("/", 4)[-1]
             there = f"{self.url}{self.below}/repositories/1/{rest}?{call.query}"
             raise Refused(
                 301, {"message": "Moved Permanently", "url": there, "documentation_url": _DOCS}, {"Location": there}
@@ -79,7 +81,7 @@ class GitHubServer(ForgeServer):
         if branch:
             pulls = [one for one in pulls if one.branch == branch and one.ours == (owner == OWNER)]
         example = self._description.example("GET", f"{_REPO}/pulls", 200)[0]
-        return Answer(200, [self._shown(one, example) for one in page_of(pulls, call, "per_page")])
+        return Answer(200, [self.pull_shown(one, example) for one in page_of(pulls, call, "per_page")])
 
     def _open(self, call: Call) -> Answer:
         world, head, base = self.world, call.body["head"], call.body["base"]
@@ -100,12 +102,12 @@ class GitHubServer(ForgeServer):
         pull = world.add(
             head, call.body["body"], title=call.body["title"], target=base, draft=bool(call.body.get("draft"))
         )
-        return Answer(201, self._shown(pull, self._description.example("POST", f"{_REPO}/pulls", 201)))
+        return Answer(201, self.pull_shown(pull, self._description.example("POST", f"{_REPO}/pulls", 201)))
 
     def _change(self, call: Call) -> Answer:
         pull = self._pull(call)
         pull.body = call.body.get("body", pull.body)
-        return Answer(200, self._shown(pull, self._description.example("PATCH", _PULL, 200)))
+        return Answer(200, self.pull_shown(pull, self._description.example("PATCH", _PULL, 200)))
 
     def _label(self, call: Call) -> Answer:
         pull = self.world.pull(int(call.names["issue_number"]))
@@ -122,7 +124,9 @@ class GitHubServer(ForgeServer):
             said = "Reviews may only be requested from collaborators."
             raise Refused(422, {"message": said, "documentation_url": _DOCS})
         pull.reviewers += [name for name in wanted if name not in pull.reviewers]
-        return Answer(201, self._shown(pull, self._description.example("POST", f"{_PULL}/requested_reviewers", 201)))
+        return Answer(
+            201, self.pull_shown(pull, self._description.example("POST", f"{_PULL}/requested_reviewers", 201))
+        )
 
     def _branch(self, call: Call) -> Answer:
         name = call.names["branch"]
@@ -136,7 +140,7 @@ class GitHubServer(ForgeServer):
         example = self._description.example("GET", f"{_REPO}/branches/{{branch}}", 200)
         return Answer(200, {**example, "name": name})
 
-    def _shown(self, pull: Pull, example: Any) -> Any:
+    def pull_shown(self, pull: Pull, example: Any) -> Any:
         repository = {**example["base"]["repo"], "full_name": f"{OWNER}/{NAME}"}
         copied = {**repository, "full_name": f"stranger/{NAME}"}
         return {
@@ -200,7 +204,7 @@ class GitHubServer(ForgeServer):
     def _review(self, pull: Pull, posted: Posted) -> Any:
         example = self._description.example("GET", f"{_PULL}/reviews", 200)[0]
         return {
-            **example,
+            **review_shown(example, posted),
             "id": posted.id,
             "body": posted.body,
             "state": "COMMENTED" if posted.done else "PENDING",

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentvine.testing.forges.description import recorded
-from agentvine.testing.forges.server import Answer, Call, ForgeServer, Handler, Refused, page_of
-from agentvine.testing.forges.world import NAME, OWNER, SECRET, Comment, Posted, Pull, World
+from agentvine.testing.forges.gitlab_talk import GitLabTalk, moment
+from agentvine.testing.forges.server import Answer, Call, Handler, Refused, page_of, since
+from agentvine.testing.forges.world import BEGAN, BOT, NAME, OWNER, SECRET, Comment, Posted, Pull, World
 
 _PROJECT = "/projects/{id}"
 _MERGES = f"{_PROJECT}/merge_requests"
@@ -15,7 +16,7 @@ _STATES = {"open": "opened", "closed": "closed", "merged": "merged"}
 _BASE, _START = "b" * 40, "c" * 40
 
 
-class GitLabServer(ForgeServer):
+class GitLabServer(GitLabTalk):
     """With a token."""
 
     below = "/api/v4"
@@ -39,6 +40,7 @@ class GitLabServer(ForgeServer):
             ("DELETE", f"{_MERGE}/draft_notes/{{draft_note_id}}"): self._discard,
             ("GET", "/users"): self._users,
             ("GET", f"{_PROJECT}/repository/branches/{{branch}}"): self._branch,
+            **self.talk_routes(),
         }
 
     def who(self, call: Call) -> None:
@@ -54,6 +56,7 @@ class GitLabServer(ForgeServer):
         branch, state = call.wanted.get("source_branch"), call.wanted.get("state", "all")
         pulls = [one for one in reversed(self.world.pulls) if branch in {None, one.branch}]
         pulls = [one for one in pulls if state in {"all", _STATES[one.state]}]
+        pulls = [one for one in pulls if self.world.changed(one.number, BEGAN) >= since(call, "updated_after")]
         return Answer(200, [self._shown(one) for one in page_of(pulls, call, "per_page")])
 
     def _open(self, call: Call) -> Answer:
@@ -97,7 +100,7 @@ class GitLabServer(ForgeServer):
 
     def _users(self, call: Call) -> Answer:
         name = call.wanted["username"]
-        return Answer(200, [self._user(name)] if name in self.world.people else [])
+        return Answer(200, [self.user(name)] if name in self.world.people else [])
 
     def _branch(self, call: Call) -> Answer:
         name = call.names["branch"]
@@ -108,9 +111,11 @@ class GitLabServer(ForgeServer):
     # ── reviews ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _notes(self, call: Call) -> Answer:
-        pull = self._pull(call)
-        shown = [self._note(pull, one.id, one.body) for one in pull.posted]
-        return Answer(200, page_of(shown, call, "per_page"))
+        return Answer(200, page_of(self.reviewed(self._pull(call).number), call, "per_page"))
+
+    def reviewed(self, number: int) -> list[Any]:
+        pull = self.world.pull(number)
+        return [self._note(pull, one.id, one.body) for one in pull.posted] if pull is not None else []
 
     def _draft_notes(self, call: Call) -> Answer:
         shown = [self._draft(number, note) for number, note in self.notes.items()]
@@ -161,20 +166,22 @@ class GitLabServer(ForgeServer):
             "description": pull.body,
             "state": _STATES[pull.state],
             "created_at": _WHEN,
-            "updated_at": _WHEN,
+            "updated_at": moment(self.world.changed(pull.number, BEGAN)),
+            "author": self.user(BOT),
+            "has_conflicts": self.world.conflicts and pull.state == "open",
             "source_branch": pull.branch,
             "target_branch": pull.target,
             "source_project_id": 1 if pull.ours else 2,
             "target_project_id": 1,
             "labels": pull.labels,
             "draft": pull.draft,
-            "reviewers": [self._user(name) for name in pull.reviewers],
+            "reviewers": [self.user(name) for name in pull.reviewers],
             "sha": head,
             "web_url": f"{self.url}/{OWNER}/{NAME}/-/merge_requests/{pull.number}",
             "diff_refs": {"base_sha": _BASE, "start_sha": _START, "head_sha": head},
         }
 
-    def _user(self, name: str) -> Any:
+    def user(self, name: str) -> Any:
         number = self.world.people.index(name) + 1 if name in self.world.people else 99
         return {"id": number, "username": name, "name": name, "state": "active", "web_url": f"{self.url}/{name}"}
 
@@ -185,7 +192,7 @@ class GitLabServer(ForgeServer):
         return {
             "id": number,
             "body": body,
-            "author": self._user("agentvine-bot"),
+            "author": self.user(BOT),
             "created_at": _WHEN,
             "system": False,
             "noteable_id": 1000 + pull.number,

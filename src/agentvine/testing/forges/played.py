@@ -12,7 +12,7 @@ from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import SystemClock
 from agentvine.testing.forges.server import ForgeServer
 from agentvine.testing.forges.world import NAME, OWNER, SECRET
-from agentvine.worker.forge.base import Forge, Proposal, Remark, Review
+from agentvine.worker.forge.base import Forge, Lookout, Proposal, Remark, Review
 from agentvine.worker.forge.choice import Forges, Manner
 from agentvine.worker.forge.sites import ForgeSite
 
@@ -47,6 +47,21 @@ class Played:
         async with self.make() as server:
             server.world.branches[BRANCH] = HEAD
             yield server, await self.forge(server, manner)
+
+    @asynccontextmanager
+    async def watched(self, manner: Manner = HURRIED) -> AsyncIterator[tuple[ForgeServer, Lookout]]:
+        """A fresh server with our branch pushed, and a lookout there."""
+        async with self.make() as server:
+            server.world.branches[BRANCH] = HEAD
+            yield server, await self.lookout(server, manner)
+
+    async def lookout(self, server: ForgeServer, manner: Manner = HURRIED, name: str = NAME) -> Lookout:
+        """One for the repository called `name`."""
+        site = ForgeSite(kind=self.kind, url=server.url, labels=())
+        forges = Forges([site], OneToken(), SystemClock(), manner)
+        lookout = await forges.lookout(f"{server.url}/{OWNER}/{name}.git")
+        assert lookout is not None
+        return lookout
 
     async def forge(self, server: ForgeServer, manner: Manner = HURRIED) -> Forge:
         """The worker's side."""

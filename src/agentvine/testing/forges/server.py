@@ -6,13 +6,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote
 
 from agentvine.testing.forges.description import Description
-from agentvine.testing.forges.world import Pull, World
+from agentvine.testing.forges.world import Job, Pull, Talk, World
 
 
 class Fault(StrEnum):
@@ -71,6 +72,8 @@ Handler = Callable[[Call], Answer]
 class ForgeServer(ABC):
     """Plays one forge with one repository, `world`. An async context manager."""
 
+    steps = True
+    """Whether it tells which step of a job failed."""
     below = ""
     """The path below which the API is."""
 
@@ -112,6 +115,14 @@ class ForgeServer(ABC):
     @abstractmethod
     def leave_unfinished(self, pull: Pull) -> None:
         """Somebody who uses the same account has begun a review there."""
+
+    @abstractmethod
+    def thread_of(self, first: Talk) -> str:
+        """What we call the thread that a comment on a line begins."""
+
+    @abstractmethod
+    def check_of(self, job: Job) -> str:
+        """What we call a job."""
 
     def located(self, path: str) -> str:
         """The path under which a call is handled."""
@@ -213,6 +224,16 @@ def page_of(entries: list[Any], call: Call, size: str) -> list[Any]:
     """The page that a call asks for; `size` is what the forge calls the number of entries."""
     number, most = int(call.wanted.get("page", "1")), int(call.wanted.get(size, "30"))
     return entries[(number - 1) * most : number * most]
+
+
+def written(moment: datetime) -> str:
+    """A moment as forges write it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def since(call: Call, name: str = "since") -> datetime:
+    """The moment in the query, or the beginning of time."""
+    return datetime.fromisoformat(call.wanted.get(name, "1970-01-01T00:00:00Z"))
 
 
 def _pattern(template: str) -> re.Pattern[str]:

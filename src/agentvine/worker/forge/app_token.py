@@ -32,6 +32,7 @@ _BEFORE_ITS_END = timedelta(minutes=5)
 
 class _Installation(Value):
     id: int
+    app_slug: str = ""
 
 
 class _Token(Value):
@@ -76,6 +77,7 @@ class AppTokens:
         self._clock = clock
         self._connect = connect
         self._tokens: dict[str, _Token] = {}
+        self._name: str | None = None
 
     async def of(self, repository: str) -> str:
         """A token for `owner/name` alone. Raises ForgeProblem."""
@@ -83,6 +85,11 @@ class AppTokens:
         if known is None or known.expires_at - _BEFORE_ITS_END <= self._clock.now():
             known = self._tokens[repository] = await self._fresh(repository)
         return known.token
+
+    async def account(self, repository: str) -> str | None:
+        """The name under which the app writes, which its tokens may not ask for. Raises ForgeProblem."""
+        await self.of(repository)
+        return self._name
 
     def forget(self, repository: str) -> None:
         """Ask for a new one next time: this one was not taken."""
@@ -94,6 +101,7 @@ class AppTokens:
             try:
                 found = await connection.get(f"repos/{piece(owner)}/{piece(name)}/installation")
                 installation = understood(_Installation, found, connection.name)
+                self._name = f"{installation.app_slug}[bot]" if installation.app_slug else None
                 path = f"app/installations/{installation.id}/access_tokens"
                 told = await connection.send("POST", path, {"repositories": [name]}, repeatable=True)
             except Refusal as refusal:

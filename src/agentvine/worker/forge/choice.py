@@ -2,28 +2,36 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from agentvine.domain.forge import ForgeKind
+from agentvine.domain.errand import LookAtIssue, LookAtPull, LookForWork, RunAgain, Say, WorkSeen
+from agentvine.domain.forge import ForgeKind, IssueSeen, PullSeen, Said
 from agentvine.domain.retry import FailureReason
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
 from agentvine.kit.logs import hide, logger, redact
 from agentvine.worker.credentials import Credentials
 from agentvine.worker.forge.app_token import App, AppTokens
-from agentvine.worker.forge.base import Forge, ForgeRefused, Proposal, Review
+from agentvine.worker.forge.base import Forge, ForgeRefused, Lookout, Proposal, Review
 from agentvine.worker.forge.connection import PATIENCE, READ_SECONDS, Authorize, Connection
 from agentvine.worker.forge.courier import Courier
 from agentvine.worker.forge.desk import Desk
 from agentvine.worker.forge.gitea import GiteaDesk
+from agentvine.worker.forge.gitea_window import GiteaWindow
 from agentvine.worker.forge.github import HEADERS, GitHubDesk
+from agentvine.worker.forge.github_window import GitHubWindow
 from agentvine.worker.forge.gitlab import GitLabDesk
+from agentvine.worker.forge.gitlab_window import GitLabWindow
 from agentvine.worker.forge.none import NoForge
 from agentvine.worker.forge.sites import ForgeSite
+from agentvine.worker.forge.watch import Watch
+from agentvine.worker.forge.window import Window
 
 _log = logger("forge")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,14 @@ class Forges:
             return HostedForge(self, site, repository, found.secret)
         return NoForge()
 
+    async def lookout(self, url: str) -> Lookout | None:
+        """Who looks at the repository at `url` for us; None where there is no forge, or nothing to sign in with.
+
+        Raises GitFailed if the credential cannot be found out.
+        """
+        forge = await self.of(url)
+        return HostedLookout(forge) if isinstance(forge, HostedForge) else None
+
     def connection(self, site: ForgeSite, authorize: Authorize) -> Connection:
         """A connection to the API of `site`."""
         return Connection(
@@ -87,6 +103,10 @@ class Forges:
     def courier(self, desk: Desk, who: str) -> Courier:
         """A courier to `desk`."""
         return Courier(desk, who, backoff=self._manner.backoff)
+
+    def watch(self, window: Window, who: str, web: str) -> Watch:
+        """A watch at `window`."""
+        return Watch(window, who, web, backoff=self._manner.backoff)
 
     def app(self, site: ForgeSite) -> AppTokens:
         """The tokens of the app of `site`."""
@@ -121,28 +141,48 @@ class HostedForge:
             reviewers=tuple(dict.fromkeys((*proposal.reviewers, *self._site.reviewers))),
             draft=proposal.draft or self._site.draft,
         )
-        return await self._with_a_fresh_token(lambda courier: courier.propose(wanted))
+        return await self._through(lambda courier: courier.propose(wanted))
 
     async def review(self, review: Review) -> str | None:
         """As in `Forge`."""
         remarks = tuple(replace(one, text=redact(one.text)) for one in review.remarks)
         clean = replace(review, text=redact(review.text), remarks=remarks)
-        return await self._with_a_fresh_token(lambda courier: courier.review(clean))
+        return await self._through(lambda courier: courier.review(clean))
 
-    async def _with_a_fresh_token(self, do: Callable[[Courier], Awaitable[str | None]]) -> str | None:
-        """Do it, with another token of the app if the one that was kept is not taken any more."""
+    async def _through(self, do: Callable[[Courier], Awaitable[str | None]]) -> str | None:
+        async def deliver(connection: Connection) -> str | None:
+            desk = _DESKS[self._site.kind](connection, self._repository)
+            return await do(self._forges.courier(desk, self._named(connection)))
+
+        return await self.connected(deliver)
+
+    async def watching(self, do: Callable[[Watch], Awaitable[_T]]) -> _T:
+        """What `do` gives, with somebody who looks at this repository. Raises what `do` raises, and ForgeProblem."""
+
+        async def look(connection: Connection) -> _T:
+            account = None if self._token else await self._forges.app(self._site).account(self._repository)
+            window = _WINDOWS[self._site.kind](connection, self._repository, account)
+            web = f"{self._site.url}/{self._repository}"
+            return await do(self._forges.watch(window, self._named(connection), web))
+
+        return await self.connected(look)
+
+    async def connected(self, do: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """What `do` gives, with another token of the app if the one that was kept is not taken any more."""
         try:
-            return await self._with(do)
+            return await self._connected(do)
         except ForgeRefused as refused:
             if self._token is not None or refused.reason is not FailureReason.REPOSITORY_AUTH_FAILED:
                 raise
         self._forges.app(self._site).forget(self._repository)
-        return await self._with(do)
+        return await self._connected(do)
 
-    async def _with(self, do: Callable[[Courier], Awaitable[str | None]]) -> str | None:
+    async def _connected(self, do: Callable[[Connection], Awaitable[_T]]) -> _T:
         async with self._forges.connection(self._site, self._headers) as connection:
-            desk = _DESKS[self._site.kind](connection, self._repository)
-            return await do(self._forges.courier(desk, f"{connection.name}/{self._repository}"))
+            return await do(connection)
+
+    def _named(self, connection: Connection) -> str:
+        return f"{connection.name}/{self._repository}"
 
     async def _headers(self) -> Mapping[str, str]:
         token = self._token.get_secret_value() if self._token else await self._app_token()
@@ -153,9 +193,44 @@ class HostedForge:
         return await self._forges.app(self._site).of(self._repository)
 
 
+class HostedLookout:
+    """Implements `Lookout` for one repository."""
+
+    def __init__(self, forge: HostedForge) -> None:
+        self._forge = forge
+
+    async def pull(self, wanted: LookAtPull) -> PullSeen | None:
+        """As in `Lookout`."""
+        return await self._forge.watching(lambda watch: watch.pull(wanted))
+
+    async def work(self, wanted: LookForWork) -> WorkSeen:
+        """As in `Lookout`."""
+        return await self._forge.watching(lambda watch: watch.work(wanted))
+
+    async def issue(self, wanted: LookAtIssue) -> IssueSeen | None:
+        """As in `Lookout`."""
+        return await self._forge.watching(lambda watch: watch.issue(wanted))
+
+    async def say(self, wanted: Say) -> Said:
+        """As in `Lookout`. What looks like a secret is taken out."""
+        clean = wanted.model_copy(update={"text": redact(wanted.text)})
+        return await self._forge.watching(lambda watch: watch.say(clean))
+
+    async def run_again(self, wanted: RunAgain) -> None:
+        """As in `Lookout`."""
+        await self._forge.watching(lambda watch: watch.run_again(wanted))
+
+
 _DESKS: Mapping[ForgeKind, type[GitHubDesk] | type[GitLabDesk] | type[GiteaDesk]] = {
     ForgeKind.GITHUB: GitHubDesk,
     ForgeKind.GITLAB: GitLabDesk,
     ForgeKind.GITEA: GiteaDesk,
     ForgeKind.FORGEJO: GiteaDesk,
+}
+
+_WINDOWS: Mapping[ForgeKind, type[GitHubWindow] | type[GitLabWindow] | type[GiteaWindow]] = {
+    ForgeKind.GITHUB: GitHubWindow,
+    ForgeKind.GITLAB: GitLabWindow,
+    ForgeKind.GITEA: GiteaWindow,
+    ForgeKind.FORGEJO: GiteaWindow,
 }

@@ -9,16 +9,18 @@ How long: a further try begins only within `patience` seconds. A forge that asks
 `ForgeUnavailable` says how long, and the slot is free until then.
 
 The token is in a header, made anew for each request; addresses, messages and logs never hold it. Redirects are followed
-to the same origin only (a renamed repository's is its id on the same host), so it reaches no other host.
+to the same origin only (a renamed repository's is its id on the same host), so it reaches no other host. Logs are the
+exception (`tail`): forges keep them elsewhere, and whoever has the address needs no token.
 """
 
+import asyncio
 import email.utils
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 from pydantic import JsonValue
@@ -41,12 +43,15 @@ _LARGEST = 64 * 1024 * 1024
 _UNTOLD_LIMIT = 60.0
 """Seconds to wait where a limit is told without a time: what GitHub asks for its secondary limits."""
 _LONGEST_WAIT = 86_400.0
+_LONGEST_READ = 120.0
+"""Seconds for one try at a log, however slowly it comes."""
 
 _log = logger("forge")
 
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]
 """Makes the headers that say who asks. Raises ForgeProblem."""
 Parameters = Mapping[str, str | int]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +143,22 @@ class Connection:
         )
         if body is None:
             request.headers.pop("Content-Type", None)
+        return await self._patiently(lambda: self._try(request, may_repeat))
+
+    async def tail(self, path: str, most: int) -> bytes:
+        """The last `most` bytes of what is at `path`, a long text that may be kept on another host.
+
+        That host is asked without the token. Raises Refusal, ForgeProblem.
+        """
+        return await self._patiently(lambda: self._try_tail(path, most))
+
+    async def _patiently(self, do: Callable[[], Awaitable[_T]]) -> _T:
+        """Do it again as often as this module says."""
         began, attempt = self.clock.elapsed(), 0
         while True:
             attempt += 1
             try:
-                return await self._try(request, may_repeat)
+                return await do()
             except _Again as again:
                 asked_for = again.wait or 0.0
                 delay = max(asked_for, self.backoff.delay(attempt))
@@ -150,6 +166,47 @@ class Connection:
                     raise ForgeUnavailable(f"{self.name}: {again}", again.wait) from again
                 _log.info("trying again", forge=self.name, why=str(again), attempt=attempt)
             await pause(delay)
+
+    async def _try_tail(self, path: str, most: int) -> bytes:
+        request = await self._signed(self._http.build_request("GET", self.api.join(path)))
+        for _ in range(_MOST_REDIRECTS + 1):
+            try:
+                async with asyncio.timeout(_LONGEST_READ):
+                    response = await self._http.send(request, stream=True)
+                    try:
+                        if response.status_code < 300:
+                            return await _last_of(response, most)
+                        await response.aread()
+                    finally:
+                        await response.aclose()
+            except (httpx.TransportError, TimeoutError) as error:
+                raise _Again(f"{request.url.host} does not answer ({_words(error)})") from error
+            if response.status_code not in _REDIRECTS:
+                if response.status_code in {401, 403} and not self._is_home(request.url):  # nobody signs in there
+                    raise Refusal(response.status_code, f"{request.url.host} gives nothing")
+                self._understood(response, may_repeat=True)
+            request = await self._elsewhere(response)
+        raise Refusal(302, "one redirect leads to the next")
+
+    async def _elsewhere(self, response: httpx.Response) -> httpx.Request:
+        """A request to where the answer says: signed at the forge itself, of nobody and over TLS anywhere else."""
+        try:
+            there = response.url.join(response.headers.get("Location", ""))
+        except httpx.InvalidURL:
+            raise Refusal(response.status_code, "a redirect to no address") from None
+        request = self._http.build_request("GET", there)
+        if self._is_home(there):
+            return await self._signed(request)
+        if there.scheme not in {"https", self.api.scheme} or not there.host:
+            raise Refusal(response.status_code, f"a redirect to {there.scheme}://{there.host}")
+        return request
+
+    async def _signed(self, request: httpx.Request) -> httpx.Request:
+        request.headers.update(await self._authorize())
+        return request
+
+    def _is_home(self, url: httpx.URL) -> bool:
+        return (url.scheme, url.host, url.port) == (self.api.scheme, self.api.host, self.api.port)
 
     async def _try(self, request: httpx.Request, may_repeat: bool) -> Told:
         for _ in range(_MOST_REDIRECTS + 1):
@@ -160,9 +217,8 @@ class Connection:
         raise ForgeRefused(f"{self.name}: one redirect leads to the next; check the forge's address")
 
     async def _answer(self, request: httpx.Request, may_repeat: bool) -> httpx.Response:
-        request.headers.update(await self._authorize())
         try:
-            return await self._http.send(request)
+            return await self._http.send(await self._signed(request))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _Again(f"it cannot be reached ({_words(error)})") from error
         except httpx.TransportError as error:
@@ -175,7 +231,7 @@ class Connection:
             there = response.url.join(response.headers.get("Location", ""))
         except httpx.InvalidURL:
             raise ForgeRefused(f"{self.name} answers with a redirect to no address") from None
-        if (there.scheme, there.host, there.port) != (self.api.scheme, self.api.host, self.api.port):
+        if not self._is_home(there):
             raise ForgeRefused(
                 f"{self.name} sends on to {there.scheme}://{there.host}; the token is not taken there. "
                 "If that is the forge, write its address into the settings",
@@ -215,6 +271,19 @@ class Connection:
         except ValueError:
             why = f"{self.name} answers with something that is no JSON"
             raise _Again(why) if may_repeat else Unsure(why) from None
+
+
+async def _last_of(response: httpx.Response, most: int) -> bytes:
+    """The last `most` bytes of an answer that is being read, of which no more is kept than twice as much."""
+    kept, read = bytearray(), 0
+    async for part in response.aiter_bytes():
+        read += len(part)
+        if read > _LARGEST:
+            break
+        kept += part
+        if len(kept) > 2 * most:
+            del kept[:-most]
+    return bytes(kept[-most:])
 
 
 def limit_of(response: httpx.Response, said: str, now: datetime) -> float | None:

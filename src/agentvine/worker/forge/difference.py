@@ -38,6 +38,27 @@ def lines_of(hunks: str) -> dict[int, int | None]:
     return lines
 
 
+def part_around(hunks: str, new: int | None, old: int | None, most: int = 12) -> str:
+    """The part of one file's hunks that ends with a line, by its new or its old number; empty if it is not shown."""
+    kept: list[str] = []
+    at_old = at_new = 0
+    for line in hunks.split("\n"):
+        if found := _HUNK.match(line):
+            at_old, at_new, kept = int(found[1]), int(found[2]), [line]
+            continue
+        if not kept or line.startswith("\\"):
+            continue
+        kept.append(line)
+        is_it = (not line.startswith("-") and at_new == new) or (
+            not line.startswith("+") and new is None and at_old == old
+        )
+        if is_it:
+            return "\n".join([kept[0], *kept[1:][-most:]])
+        at_old += not line.startswith("+")
+        at_new += not line.startswith("-")
+    return ""
+
+
 def files_of(diff: str) -> list[ChangedFile]:
     """The files of a diff that git made, as far as they are text."""
     files = []

@@ -16,6 +16,7 @@ from agentvine.domain.sensitive import (
     Touched,
     judge_all,
     looks_secret,
+    touched,
 )
 from agentvine.domain.tool_policy import CHECK, FileKind, ToolPolicy
 from agentvine.domain.worker_types import TaskType
@@ -23,6 +24,7 @@ from agentvine.worker.bare_repository import BareRepository, Diff
 from agentvine.worker.files import kind_of
 
 SENSITIVE_CHECK = "nothing sensitive changed"
+PROTECTED_CHECK = "nothing protected changed"
 _SHOWN = 10
 _LONGEST_DIFF = 64 * 1024 * 1024
 _LINK = "120000"
@@ -79,6 +81,18 @@ def policy_checks(
         _check(CHECK, "\n".join(_beyond(change.operation, tools))),
         _sensitive_check(change, sensitive, grants),
     )
+
+
+def protected_check(change: Change, protected: Sequence[str]) -> tuple[Check, ...]:
+    """Whether a result leaves alone what an operator protects, if anything; nobody's approval changes that. Pure."""
+    if not protected:
+        return ()
+    paths = touched(change.operation, tuple(protected))
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    why = (
+        f"take the change of these back: {', '.join(paths[:_SHOWN])}{more}. An operator protects them" if paths else ""
+    )
+    return (_check(PROTECTED_CHECK, why),)
 
 
 def _sensitive_check(change: Change, sensitive: Sensitive, grants: Sequence[Grant]) -> Check:

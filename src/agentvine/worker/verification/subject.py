@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from agentvine.domain.approval import Grant
 from agentvine.domain.evidence import RefusedCall
 from agentvine.domain.execution import Usage
+from agentvine.domain.repository_settings import RepositoryRules
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.sensitive import Sensitive
 from agentvine.domain.tool_policy import ToolPolicy
@@ -43,6 +44,9 @@ class Subject:
     """The agent's structured answer, of a review."""
     since: str | None = None
     """Of a review: the commit from which on `base` is reviewed. None: all that it holds."""
+    builds_on: str | None = None
+    """The commit after which the agent's own begin, where `base` lies before it; what is before it left already, under
+    the rules of then."""
     said: str = ""
     """The agent's last words."""
     tools: ToolPolicy | None = None
@@ -53,3 +57,5 @@ class Subject:
     """What somebody has agreed to."""
     asked: str = ""
     """The words of the task."""
+    rules: RepositoryRules = field(default_factory=RepositoryRules)
+    """What an operator says of the repository."""

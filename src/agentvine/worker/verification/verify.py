@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from agentvine.domain.approval import noted
 from agentvine.domain.evidence import Check, CheckOutcome, Evidence
+from agentvine.domain.repository_settings import RepositoryRules
 from agentvine.domain.statement import TreeEntry, change_digest
 from agentvine.domain.tool_policy import policy_of
 from agentvine.domain.worker_types import TaskType
@@ -27,10 +28,11 @@ from agentvine.worker.verification.ground import Ground, Notes
 from agentvine.worker.verification.inquiries import INQUIRIES
 from agentvine.worker.verification.inquiry import Facts, Inquiry
 from agentvine.worker.verification.living_on import living_on
-from agentvine.worker.verification.policy import Change, change_of, policy_checks
+from agentvine.worker.verification.policy import Change, change_of, policy_checks, protected_check
 from agentvine.worker.verification.reading import read_change
 from agentvine.worker.verification.repeated import MOST_RUNS, doubtful, repeated, together
 from agentvine.worker.verification.reviewing import analysed, reviewed
+from agentvine.worker.verification.ruled import as_ruled, ruled
 from agentvine.worker.verification.runs import RunVerdict, TestRun
 from agentvine.worker.verification.steering import as_judged
 from agentvine.worker.verification.subject import SetupFailed, Subject
@@ -49,8 +51,12 @@ __all__ = [
 _LARGEST_MANIFEST = 1024 * 1024
 
 
-async def commands_of(commits: BareRepository, commit: str, *, ask: bool = True) -> Commands:
+async def commands_of(
+    commits: BareRepository, commit: str, rules: RepositoryRules = RepositoryRules(), *, ask: bool = True
+) -> Commands:
     """How the repository is set up and tested at `commit`. `ask` False: pass over what it says itself.
+
+    What an operator's `rules` say goes before that.
 
     Raises InvalidInput if its `.agentvine.toml` cannot be used.
     """
@@ -61,7 +67,7 @@ async def commands_of(commits: BareRepository, commit: str, *, ask: bool = True)
         if content is not None:
             contents[path] = content
     said = await asyncio.to_thread(parse, contents[NAME]) if ask and NAME in contents else None
-    return await asyncio.to_thread(detect, paths, contents, said)
+    return as_ruled(await asyncio.to_thread(detect, paths, contents, ruled(said, rules)), rules)
 
 
 async def changed_paths(commits: BareRepository, base: str, head: str) -> tuple[str, ...]:
@@ -132,7 +138,7 @@ class Verifier:
             return self._evidence(record)
         facts = await self._facts(record, changed)
         record.checks += checks(await _findings(facts))
-        record.checks += await kept_to_rules(subject, diff)
+        record.checks += await _kept_to_rules_since(subject, diff)
         record.notes.remarks += _LEFT_OPEN.get(subject.type, ())
         await self._inquire(record, facts)
         return self._evidence(record)
@@ -140,7 +146,7 @@ class Verifier:
     async def _facts(self, record: _Record, changed: tuple[str, ...]) -> Facts:
         """Run what has to be run of every result, and read it."""
         subject, notes = record.subject, record.notes
-        commands = await commands_of(subject.commits, subject.base)
+        commands = await commands_of(subject.commits, subject.base, subject.rules)
         head = subject.head
         if commands.test is None:
             commands = await _suggested(subject, commands, notes)
@@ -187,7 +193,7 @@ class Verifier:
 
     async def know_base(self, subject: Subject) -> None:
         """Run the base's tests ahead of need, so that `verify` finds the result. Raises what `verify` raises."""
-        commands = await commands_of(subject.commits, subject.base)
+        commands = await commands_of(subject.commits, subject.base, subject.rules)
         if commands.test is not None:
             await self._base_runs.of(self._ground(subject, commands, Notes()))
 
@@ -203,11 +209,13 @@ class Verifier:
 
     async def know_change(self, subject: Subject) -> None:
         """Run the analysers of a review ahead of need, so that `verify` finds what they say. Raises what it raises."""
-        await analysed(subject, await commands_of(subject.commits, subject.since or subject.base), self._analyses)
+        await analysed(
+            subject, await commands_of(subject.commits, subject.since or subject.base, subject.rules), self._analyses
+        )
 
     async def _review(self, record: _Record) -> None:
         subject = record.subject
-        commands = await commands_of(subject.commits, subject.since or subject.base)
+        commands = await commands_of(subject.commits, subject.since or subject.base, subject.rules)
         touched = [file.path for file in record.diff.files]
         review = await reviewed(subject, commands, self._analyses, touched)
         record.checks += review.checks
@@ -253,7 +261,7 @@ async def _findings(facts: Facts) -> Findings:
 
 async def _suggested(subject: Subject, commands: Commands, notes: Notes) -> Commands:
     """Commands of a base that has no tests, with those that the result's files suggest."""
-    suggested = await commands_of(subject.commits, subject.head, ask=False)
+    suggested = await commands_of(subject.commits, subject.head, subject.rules, ask=False)
     if suggested.test is not None:
         notes.remarks.append("the base has no tests: they are run as the result's files suggest")
     return replace(commands, test=suggested.test)
@@ -276,7 +284,16 @@ async def kept_to_rules(subject: Subject, diff: Diff) -> tuple[Check, ...]:
     change = await change_in(subject, diff)
     tools = subject.tools or policy_of(subject.type)
     # a result may have many files
-    return await asyncio.to_thread(policy_checks, change, tools, subject.sensitive, subject.grants)
+    kept = await asyncio.to_thread(policy_checks, change, tools, subject.sensitive, subject.grants)
+    return (*kept, *protected_check(change, subject.rules.protected))
+
+
+async def _kept_to_rules_since(subject: Subject, diff: Diff) -> tuple[Check, ...]:
+    """As `kept_to_rules`, of the agent's own commits alone."""
+    if subject.builds_on is None or subject.builds_on == subject.base:
+        return await kept_to_rules(subject, diff)
+    own = replace(subject, base=subject.builds_on)
+    return await kept_to_rules(own, await own.commits.diff(own.base, own.head))
 
 
 async def change_in(subject: Subject, diff: Diff) -> Change:

@@ -1,0 +1,184 @@
+"""How work comes in from a forge: what is a command, who may give one, what task becomes of it, what people are told.
+
+All of it is pure. What it is made from was written by strangers: of that, only words reach a task. Type, branch, level
+and everything else that decides what may happen come from a list of known words or from what an operator said.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from agentvine.domain.forge import ForgeComment, IssueSeen
+from agentvine.domain.permission import PermissionLevel, lowest
+from agentvine.domain.repository_settings import IntakeRules, RepositorySettings
+from agentvine.domain.request import WorkerRequest
+from agentvine.domain.task import NewTask, Origin
+from agentvine.domain.worker_types import PROFILES, TaskType
+
+COMMAND = "/agentvine"
+LONGEST_TITLE = 200
+LONGEST_TEXT = 40_000
+"""Characters of an issue or a comment that become a part of a task."""
+LONGEST_ANSWER = 20_000
+RESERVED = frozenset({"answer", "approve", "cancel", "close", "deny", "help", "merge", "retry", "status", "stop"})
+"""Words that, alone behind the command, ask for something else than a task. Nothing follows from them."""
+_LINE = re.compile(rf"^ {{0,3}}{re.escape(COMMAND)}(?:[ \t]+(.*))?$")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+_HIDING = re.compile(r"<!--.*?(?:-->|\Z)|<(pre|code|script|style)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_TYPES = {type_.value: type_ for type_ in TaskType}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`/agentvine [type] words…`, as somebody wrote it."""
+
+    type: TaskType | None
+    words: str
+    """Behind the type, on the line of the command."""
+    text: str
+    """Below that line."""
+    reserved: bool = False
+    """Nothing follows from it."""
+
+
+def command_in(body: str) -> Command | None:
+    """The first command in a comment, if there is one.
+
+    It begins a line. What is quoted, code, or hidden from readers is none: who quotes a command does not give it.
+    """
+    lines = _HIDING.sub(lambda found: re.sub(r"[^\n]+", "", found[0]), _plain(body)).split("\n")
+    for number, line in _own_lines(lines):
+        found = _LINE.match(line.rstrip())
+        if found is not None:
+            return _command(found[1] or "", "\n".join(lines[number + 1 :]).strip())
+    return None
+
+
+def _own_lines(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Those that are neither quoted nor code, with their numbers (CommonMark 0.31, sections 4.4, 4.5, 5.1).
+
+    A line right below a quoted one goes on with the quotation.
+    """
+    fence, quoted = "", False
+    for number, line in enumerate(lines):
+        found = _FENCE.match(line)
+        if fence:
+            if found and found[1][0] == fence[0] and len(found[1]) >= len(fence) and not found[2].strip():
+                fence = ""
+            continue
+        if found and not (found[1][0] == "`" and "`" in found[2]):
+            fence, quoted = found[1], False
+            continue
+        quoted = line.lstrip().startswith(">") or (quoted and bool(line.strip()))
+        if not quoted and not line.startswith(("    ", "\t")):
+            yield number, line
+
+
+def _command(rest: str, text: str) -> Command:
+    first, _, others = rest.strip().partition(" ")
+    type_ = _TYPES.get(first.lower())
+    words = others.strip() if type_ is not None else rest.strip()
+    return Command(type_, words, text, reserved=not text and words.lower() in RESERVED)
+
+
+def is_allowed(author: str, users: Sequence[str]) -> bool:
+    """Whether an operator has named this user. Forges tell users apart regardless of case, in ASCII."""
+    return author.isascii() and author.lower() in {user.lower() for user in users}
+
+
+def is_labelled(issue: IssueSeen, rules: IntakeRules) -> bool:
+    """Whether this issue is to become a task by its label."""
+    if rules.label is None or not issue.is_open or issue.is_pull:
+        return False
+    return rules.label.casefold() in {label.casefold() for label in issue.labels}
+
+
+def is_on(rules: IntakeRules) -> bool:
+    """Whether anything on the forge can become a task."""
+    return rules.label is not None or bool(rules.users)
+
+
+def heeded(comment: ForgeComment, rules: IntakeRules) -> bool:
+    """Whether anything can follow from this comment. Ours say nothing, so that no loop can begin with one; and one
+    that was changed may have been changed by somebody else."""
+    return not comment.ours and not comment.edited and is_allowed(comment.author, rules.users)
+
+
+# ── a task ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def level_of(type_: TaskType, settings: RepositorySettings) -> PermissionLevel:
+    """The highest level that a task from the forge has: its type's, and no more than the repository's.
+
+    Where an operator said nothing of that, a person looks at each result before it counts.
+    """
+    return lowest([PROFILES[type_].permission_level, settings.permission_level or PermissionLevel.SUPERVISED])
+
+
+def task_of_issue(issue: IssueSeen, settings: RepositorySettings) -> NewTask:
+    """What a labelled issue asks for."""
+    type_ = settings.intake.type
+    origin = Origin(kind="issue", number=issue.number, url=issue.url, author=issue.author)
+    return _task(type_, _title(issue.title, issue), _clipped(issue.body, LONGEST_TEXT), settings, origin)
+
+
+def task_of_command(command: Command, comment: ForgeComment, issue: IssueSeen, settings: RepositorySettings) -> NewTask:
+    """What a command asks for that stands in a comment on this issue or pull request."""
+    type_ = command.type or settings.intake.type
+    asked = "\n\n".join(part for part in (command.words, command.text) if part)
+    what = "pull request" if issue.is_pull else "issue"
+    about = f"It was asked for in a comment on the {what} “{_one_line(issue.title)}”, whose text is:\n\n"
+    parts = [_clipped(asked, LONGEST_TEXT)] if asked else []
+    parts.append(about + (_clipped(issue.body, LONGEST_TEXT).strip() or "(none)"))
+    origin = Origin(kind="comment", number=issue.number, url=comment.url or issue.url, author=comment.author)
+    return _task(type_, _title(command.words or issue.title, issue), "\n\n".join(parts), settings, origin)
+
+
+def _task(type_: TaskType, title: str, text: str, settings: RepositorySettings, origin: Origin) -> NewTask:
+    return NewTask(
+        type=type_,
+        title=title,
+        description=text,
+        repository=settings.repository,
+        permission_level=level_of(type_, settings),
+        origin=origin,
+    )
+
+
+def _title(text: str, issue: IssueSeen) -> str:
+    return _one_line(text)[:LONGEST_TITLE].strip() or f"issue {issue.number}"
+
+
+# ── an answer ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def answer_in(comment: ForgeComment, request: WorkerRequest, rules: IntakeRules) -> str | None:
+    """What a comment answers to a question that was shown before it; None if it is no answer.
+
+    A number alone names an option.
+    """
+    text = _plain(comment.body).strip()
+    if not text or not heeded(comment, rules) or command_in(text) is not None:
+        return None
+    if text.isascii() and text.isdecimal() and len(text) < 4 and 1 <= int(text) <= len(request.options):
+        return request.options[int(text) - 1]
+    return _clipped(text, LONGEST_ANSWER)
+
+
+# ── text ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _plain(text: str) -> str:
+    """Text that can be stored and sent: whole characters, no NUL, one kind of line end."""
+    clean = text.encode("utf-8", "replace").decode().replace("\0", "")
+    return clean.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _one_line(text: str) -> str:
+    """Without control characters and what changes the direction of reading."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]", " ", _plain(text)).split())
+
+
+def _clipped(text: str, most: int) -> str:
+    text = _plain(text)
+    return text if len(text) <= most else f"{text[:most]}\n[cut here: {len(text) - most} characters more]"

@@ -1,0 +1,49 @@
+"""What an operator's word on a repository allows an order of it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from math import inf
+
+from agentvine.domain.execution import Execution
+from agentvine.domain.repository_settings import RepositoryRules
+from agentvine.domain.retry import Failure, FailureReason
+from agentvine.domain.work_order import WorkOrder
+from agentvine.store import repositories, work_orders
+from agentvine.store.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What goes with an order that is handed out."""
+
+    rules: RepositoryRules | None = None
+    left_usd: float = inf
+    """What its repository may still cost today."""
+
+
+def allowance(unit: Unit, order: WorkOrder, now: datetime) -> Allowance:
+    """What is allowed now."""
+    known = repositories.of(unit, order.repository)
+    if known is None:
+        return Allowance()
+    settings = known.repository.settings
+    most = settings.budget_per_day_usd
+    left = inf if most is None else most - repositories.spent_on_day(unit, known.repository.id, now)
+    return Allowance(settings.rules, left)
+
+
+def till_tomorrow(unit: Unit, order: WorkOrder, execution: Execution, now: datetime) -> Failure | None:
+    """What to make of an execution that spent all it was given: None if that was the order's own budget.
+
+    Else it was what the repository may cost in a day, and the order goes on when that is over.
+    """
+    left = allowance(unit, order, now).left_usd + execution.usage.cost_usd
+    if left >= work_orders.budget_usd(unit, order.id) - order.spent_usd:
+        return None
+    midnight = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+    return Failure(
+        reason=FailureReason.REPOSITORY_BUDGET,
+        detail=f"its repository has cost today what it may (agentvine repo show {order.repository}); it goes on at "
+        f"{midnight:%Y-%m-%d %H:%M} UTC",
+        retry_after_seconds=(midnight - now).total_seconds(),
+    )

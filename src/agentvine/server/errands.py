@@ -1,0 +1,181 @@
+"""The desk of errands: what the server wants of forges, given out to workers, and what they bring back.
+
+An errand stands in the database under a key such as `pull:<task>`. Whoever wants something wishes it in the transaction
+that makes it wanted; what comes back is handed to whoever handles keys of that prefix, in the transaction that ends the
+errand. An errand is gone then, unless it was wished again since it was given out; one that is to stand is wished again
+by its handler, for later. A wish never puts off an earlier one, so a ring that comes in the middle is not lost.
+
+A worker that has no way to a forge says so, and the errand is offered to the others; only when none is left, something
+is wrong. What went wrong is tried again, slower and slower, or when somebody has changed something (`ring`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random, SystemRandom
+from typing import Protocol
+
+from agentvine.domain.errand import Errand, ErrandResult
+from agentvine.domain.errors import LeaseLost
+from agentvine.domain.ids import new_id
+from agentvine.domain.key import Key
+from agentvine.domain.repository_settings import address_of
+from agentvine.kit.backoff import Backoff
+from agentvine.kit.clock import Clock
+from agentvine.kit.logs import logger
+from agentvine.server.holding import own_worker
+from agentvine.server.permits import bad_key, known
+from agentvine.store import errands, keys
+from agentvine.store.errands import Kept, Taker
+from agentvine.store.unit import Unit
+from agentvine.wire.channels import Ring
+from agentvine.wire.errands import ErrandClaim, GivenErrand
+
+LEASE_SECONDS = 120.0
+"""How long a worker has for one errand; it gives up earlier by itself."""
+FOR_GOOD_SECONDS = 3600.0
+"""About how long until what a person has to mend is tried again unasked."""
+LONGEST_WAIT_SECONDS = 86_400.0
+_FIRST, _LONGEST = 5.0, 900.0
+_log = logger("errands")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An errand that did not come off."""
+
+    why: str
+    """For people: what to mend, or what the forge said."""
+    for_good: bool
+    """A person has to mend something."""
+    tries: int
+    """How often it was tried in a row."""
+
+
+class Handler(Protocol):
+    """Takes what comes back for the keys of one prefix; called in the transaction that ends the errand.
+
+    `name` is the key without its prefix.
+    """
+
+    def arrived(self, unit: Unit, name: str, errand: Errand, result: ErrandResult) -> None:
+        """It was done. What is to stand is to be wished again."""
+        ...
+
+    def failed(self, unit: Unit, name: str, errand: Errand, trouble: Trouble) -> None:
+        """It was not done, and will be tried again, unless it is forgotten here."""
+        ...
+
+
+class Errands:
+    """Runs inside transactions, as `Orders` does."""
+
+    def __init__(self, clock: Clock, random: Random | None = None) -> None:
+        """`random` spreads what is tried again."""
+        self._clock = clock
+        self._random = random or SystemRandom()
+        self._backoff = Backoff(_FIRST, _LONGEST, random=self._random)
+        self._handlers: dict[str, Handler] = {}
+
+    def handled_by(self, prefix: str, handler: Handler) -> None:
+        """Have `handler` told what comes of errands whose keys begin with `<prefix>:`."""
+        self._handlers[prefix] = handler
+
+    # ── wishes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def wish(self, unit: Unit, key: str, errand: Errand, due: datetime | None = None) -> None:
+        """Have the errand run at `due` (None: now), or earlier if that was wished before.
+
+        Wished again with other words, the new words count, also if a worker is on its way with the old ones.
+        """
+        now = self._clock.now()
+        if errands.wish(unit, new_id("err", now), key, errand, due or now):
+            unit.ring(Ring(kind="errand", repository=errand.repository))
+
+    def forget(self, unit: Unit, key: str) -> None:
+        """It is not wanted any more. Harmless if there is none."""
+        errands.forget(unit, key)
+
+    def ring(self, unit: Unit, repository: str, *, at: datetime | None = None, afresh: bool = False) -> int:
+        """Make all that is wanted of a repository, however it is spelled, due now, or at `at`. Returns how many that
+        changed. What failed keeps its distance, unless `afresh`: somebody has mended something.
+        """
+        address = address_of(repository)
+        spelled = [there for there in errands.repositories(unit) if address_of(there) == address]
+        changed = errands.hasten(unit, spelled, at or self._clock.now(), afresh=afresh)
+        if changed:
+            unit.ring(Ring(kind="errand", repository=repository))
+        return changed
+
+    # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def claim(self, unit: Unit, ask: ErrandClaim, key: Key) -> GivenErrand | None:
+        """Something for this worker; what it has already, if it has not brought that back.
+
+        Raises `Unauthenticated` for a key that has ended, `NotFound`, `Forbidden`, `Superseded`.
+        """
+        claimer = own_worker(unit, ask.worker_id, key)
+        now = self._clock.now()
+        if not claimer.key_usable(now):
+            raise bad_key()
+        if claimer.draining:
+            return None
+        taker = taker_of(ask.worker_id, key)
+        kept = errands.given_to(unit, ask.worker_id) or errands.ready(unit, taker, now)
+        if kept is None:
+            return None
+        errands.give(unit, kept.id, ask.worker_id, now + timedelta(seconds=LEASE_SECONDS))
+        return GivenErrand(id=kept.id, errand=kept.errand, lease_seconds=LEASE_SECONDS)
+
+    def end(self, unit: Unit, errand_id: str, result: ErrandResult, key: Key) -> None:
+        """A worker has brought something back. Raises as `claim`, and `LeaseLost` if it is not that worker's."""
+        own_worker(unit, result.worker_id, key)
+        kept = errands.locked(unit, known("errand", errand_id))
+        if kept is None or kept.worker_id != result.worker_id:
+            raise LeaseLost("this errand is somebody else's by now, or done", status="lost")
+        if not (result.error or result.unable):
+            errands.finish(unit, kept)
+            self._tell(kept, lambda handler, name: handler.arrived(unit, name, kept.errand, result))
+            self._ring_again(unit, kept)
+        elif result.unable and self._others(unit, kept, result.worker_id):
+            errands.offer_to_others(unit, kept, result.worker_id)
+            unit.ring(Ring(kind="errand", repository=kept.errand.repository))
+        else:
+            self._failed(unit, kept, result)
+
+    def _ring_again(self, unit: Unit, kept: Kept) -> None:
+        """What was wished meanwhile is there for the next one."""
+        if not kept.fresh:
+            unit.ring(Ring(kind="errand", repository=kept.errand.repository))
+
+    def _failed(self, unit: Unit, kept: Kept, result: ErrandResult) -> None:
+        for_good = result.for_good or result.unable
+        why = result.error or "no worker has a way to this forge"
+        delay = self._random.uniform(0.75, 1.25) * FOR_GOOD_SECONDS if for_good else self._backoff.delay(kept.tries)
+        delay = min(max(delay, result.retry_after_seconds or 0.0), LONGEST_WAIT_SECONDS)
+        errands.put_off(unit, kept, self._clock.now() + timedelta(seconds=delay), why)
+        _log.warning("an errand failed", key=kept.key, kind=kept.errand.kind, for_good=for_good, why=why[:500])
+        trouble = Trouble(why, for_good, kept.tries)
+        self._tell(kept, lambda handler, name: handler.failed(unit, name, kept.errand, trouble))
+
+    def _others(self, unit: Unit, kept: Kept, worker_id: str) -> bool:
+        """True if there is a worker that may do it and has not said that it cannot."""
+        now = self._clock.now()
+        for _, key_id in errands.able_workers(unit, (*kept.unable, worker_id)):
+            key = keys.get(unit, key_id)
+            if key is None or not key.usable(now):
+                continue
+            if not key.scope.repositories or kept.errand.repository in key.scope.repositories:
+                return True
+        return False
+
+    def _tell(self, kept: Kept, tell: Callable[[Handler, str], None]) -> None:
+        prefix, _, name = kept.key.partition(":")
+        handler = self._handlers.get(prefix)
+        if handler is not None:
+            tell(handler, name)
+
+
+def taker_of(worker_id: str, key: Key) -> Taker:
+    """Whose errands a worker may run with this key."""
+    return Taker(worker_id, key.scope.repositories)

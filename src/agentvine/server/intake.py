@@ -1,0 +1,280 @@
+"""Intake: issues and comments on forges become tasks, once each; what becomes of them is told there, and replies there
+answer their questions. What is decided, and in which words, stands in `domain/intake.py` and `domain/intake_words.py`.
+
+Under `work:<repository id>` stands the errand to look for work, wished anew with each result; `status:<task id>` has
+the status comment say how the task stands. A task belongs to the key that made its repository known: what that key may
+not submit, the forge may not either, and once the key has ended nothing comes in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agentvine.domain.errand import Errand, ErrandResult, LookForWork, Say
+from agentvine.domain.errors import AgentVineError, Conflict
+from agentvine.domain.forge import ForgeComment, IssueSeen
+from agentvine.domain.ids import new_id
+from agentvine.domain.intake import answer_in, command_in, heeded, is_labelled, is_on, task_of_command, task_of_issue
+from agentvine.domain.intake_words import Standing, status_comment
+from agentvine.domain.key import Key
+from agentvine.domain.repository_settings import Repository, RepositorySettings
+from agentvine.domain.request import ControllerResponse, RequestKind, RequestStatus, WorkerRequest
+from agentvine.domain.task import NewTask, Task
+from agentvine.kit.clock import Clock
+from agentvine.kit.logs import logger
+from agentvine.server.conversation import Conversations
+from agentvine.server.errands import Errands, Trouble
+from agentvine.server.origin import origin_of
+from agentvine.server.submission import Submissions
+from agentvine.store import errands as kept_errands
+from agentvine.store import executions, follow_ups, intake, keys, repositories, requests, tasks, work_orders
+from agentvine.store.intake import Looks, Taken
+from agentvine.store.unit import Unit
+
+OVERLAP = timedelta(minutes=10)
+"""How far each look goes back behind the one before: clocks differ, and forges show some things late."""
+ASKING_SECONDS = 30.0
+"""The longest from one look to the next while a question is shown."""
+_TRIES = 3
+"""After so many failures in a row the repository is in trouble."""
+_log = logger("intake")
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One look at a repository: whose words count, and in whose name tasks are made."""
+
+    repository: Repository
+    key: Key
+    since: datetime
+
+    @property
+    def settings(self) -> RepositorySettings:
+        return self.repository.settings
+
+    @property
+    def address(self) -> str:
+        return self.settings.address
+
+
+class Intake:
+    """Runs inside transactions, as `Orders` does."""
+
+    def __init__(self, clock: Clock, errands: Errands, conversations: Conversations) -> None:
+        self._clock = clock
+        self._errands = errands
+        self._conversations = conversations
+        self._submissions = Submissions(clock)
+        errands.handled_by("work", _Looks(self))
+        errands.handled_by("status", _Words(self, errands))
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def plan(self, unit: Unit, repository: Repository) -> None:
+        """See to it that this repository is looked at for work, if an operator wants that; now, and from now on."""
+        self._errands.forget(unit, f"work:{repository.id}")
+        rules, now = repository.settings.intake, self._clock.now()
+        if not is_on(rules):
+            intake.stop(unit, repository.id)
+            return
+        before, users = intake.looks(unit, repository.id), tuple(sorted({user.lower() for user in rules.users}))
+        fresh = before is None or not set(users) <= set(before.users)
+        # What somebody said before anybody heeded it does not begin to count when that changes.
+        intake.look_on(unit, repository.id, Looks(now if before is None or fresh else before.seen_to, users))
+        self._look(unit, repository, now)
+
+    def changed(self, unit: Unit, repository: Repository) -> None:
+        """An operator has said something of a repository: what failed there may work now."""
+        self._errands.ring(unit, repository.settings.repository, afresh=True)
+        self.plan(unit, repository)
+
+    def plan_all(self, unit: Unit) -> None:
+        """As `plan`, of all that nothing was planned for; for the start of a server."""
+        planned = set(kept_errands.keys(unit, "work:"))
+        for known in repositories.everyone(unit):
+            if f"work:{known.repository.id}" not in planned and is_on(known.repository.settings.intake):
+                self.plan(unit, known.repository)
+
+    def _look(self, unit: Unit, repository: Repository, due: datetime) -> None:
+        settings = repository.settings
+        looks = intake.looks(unit, repository.id)
+        since = (looks.seen_to if looks is not None else self._clock.now()) - OVERLAP
+        look = LookForWork(repository=settings.repository, label=settings.intake.label, since=since)
+        self._errands.wish(unit, f"work:{repository.id}", look, due)
+
+    def seen(self, unit: Unit, repository_id: str, look: LookForWork, issues: Sequence[IssueSeen]) -> None:
+        """What the forge shows. Seen twice, or by two at once, each thing counts once."""
+        known = repositories.by_id(unit, repository_id)
+        if known is None or not is_on(known.repository.settings.intake):
+            intake.stop(unit, repository_id)
+            return
+        repository, now = known.repository, self._clock.now()
+        trouble = None
+        key = keys.get(unit, repository.created_by)
+        if key is None or not key.usable(now):
+            trouble = "nothing comes in: the key that added this repository has ended; add it again with another one"
+        else:
+            visit = _Visit(repository, key, look.since)
+            for issue in issues:
+                trouble = self._see(unit, visit, issue) or trouble
+        repositories.note_trouble(unit, repository_id, trouble)
+        if trouble is None:
+            self._advance(unit, repository_id, issues, now)
+        seconds = repository.settings.intake.look_seconds
+        if intake.is_asking(unit, repository_id):
+            seconds = min(seconds, ASKING_SECONDS)
+        self._look(unit, repository, now + timedelta(seconds=seconds))
+
+    def _advance(self, unit: Unit, repository_id: str, issues: Sequence[IssueSeen], now: datetime) -> None:
+        """The newest comment says how far the forge was seen, by its own clock; none comes from the future."""
+        newest = max((comment.at for issue in issues for comment in issue.comments), default=None)
+        looks = intake.looks(unit, repository_id)
+        if newest is not None and looks is not None:
+            intake.look_on(unit, repository_id, Looks(min(newest, now), looks.users))
+
+    def looked_in_vain(self, unit: Unit, repository_id: str, trouble: Trouble) -> None:
+        """The forge could not be looked at; it is tried again."""
+        if trouble.for_good or trouble.tries >= _TRIES:
+            repositories.note_trouble(unit, repository_id, f"it cannot be looked at for work: {trouble.why}"[:1000])
+
+    # ── taking in ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _see(self, unit: Unit, visit: _Visit, issue: IssueSeen) -> str | None:
+        """What follows from one issue or pull request. Returns why something could not, if so."""
+        rules = visit.settings.intake
+        trouble = None
+        if is_labelled(issue, rules):
+            trouble = self._take(unit, visit, issue, f"issue:{issue.number}", task_of_issue(issue, visit.settings))
+        for comment in issue.comments:
+            if not heeded(comment, rules):
+                continue
+            command = command_in(comment.body)
+            if command is None:
+                self._answer(unit, visit, issue, comment)
+            elif not command.reserved and comment.at >= visit.since:
+                asked = task_of_command(command, comment, issue, visit.settings)
+                trouble = self._take(unit, visit, issue, f"comment:{comment.id}", asked) or trouble
+        return trouble
+
+    def _take(self, unit: Unit, visit: _Visit, issue: IssueSeen, what: str, asked: NewTask) -> str | None:
+        """Make a task, unless one was made of this before. Returns why it could not be made."""
+        now = self._clock.now()
+        task_id = new_id("tsk", now)
+        if not intake.take(unit, visit.address, what, task_id, now):
+            return None
+        try:
+            task = self._submissions.submit_from_forge(unit, asked, task_id, visit.key)
+        except AgentVineError as error:
+            intake.leave(unit, visit.address, what)
+            return f"issue {issue.number} could not become a task: {error.message}"[:1000]
+        intake.follow(unit, Taken(task.id, visit.repository.id, issue.number, issue.is_pull))
+        self.tell(unit, task.id)
+        _log.info("a task came in", task_id=task.id, repository=visit.address, made_of=what)
+        return None
+
+    # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answer(self, unit: Unit, visit: _Visit, issue: IssueSeen, comment: ForgeComment) -> None:
+        """Let a comment answer the question that was shown there before it; it answers one at most."""
+        for taken in intake.asking(unit, visit.repository.id):
+            there = (taken.number, taken.is_pull) == (issue.number, issue.is_pull)
+            if not there or taken.asked_at is None or comment.at < taken.asked_at:
+                continue
+            request = requests.get(unit, taken.asked) if taken.asked is not None else None
+            if request is None or not _is_open_question(request):
+                continue
+            text = answer_in(comment, request, visit.settings.intake)
+            if text is None:
+                return
+            if intake.take(unit, visit.address, f"comment:{comment.id}", "", self._clock.now()):
+                self._respond(unit, request, text, comment)
+            return
+
+    def _respond(self, unit: Unit, request: WorkerRequest, text: str, comment: ForgeComment) -> None:
+        by = f"forge:{comment.author}"
+        response = ControllerResponse(verdict="answer", message=text, made_by=by, made_at=self._clock.now())
+        try:
+            self._conversations.answer(unit, request.id, response, by)
+        except Conflict as error:  # somebody was first
+            _log.info("an answer came too late", request_id=request.id, by=by, reason=error.message)
+
+    # ── telling ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tell(self, unit: Unit, task_id: str) -> None:
+        """Have the status comment say how a task stands, if it does not yet. Of a task that goes on with one from the
+        forge: that one's comment. Harmless for any other task."""
+        task = tasks.get(unit, task_id)
+        if task is None:
+            return
+        first = origin_of(unit, task)
+        taken = intake.locked(unit, first.id)
+        known = repositories.by_id(unit, taken.repository_id) if taken is not None else None
+        standing = self._standing(unit, first)
+        if taken is None or known is None or standing is None:
+            return
+        text = status_comment(standing)
+        asked = standing.request.id if standing.request is not None else None
+        if (text, asked) == (taken.said, taken.asked):
+            return
+        intake.say(unit, first.id, text, asked)
+        say = Say(
+            repository=known.repository.settings.repository,
+            number=taken.number,
+            is_pull=taken.is_pull,
+            mark=first.id,
+            text=text,
+        )
+        self._errands.wish(unit, f"status:{first.id}", say)
+        if asked is not None:
+            self._look(unit, known.repository, self._clock.now() + timedelta(seconds=ASKING_SECONDS))
+
+    def _standing(self, unit: Unit, first: Task) -> Standing | None:
+        pull = follow_ups.get(unit, first.id)
+        going_on = (pull.gone_on or pull.latest) if pull is not None else first.id
+        task = tasks.get(unit, going_on) or first
+        order = work_orders.get(unit, task.work_order_id)
+        if order is None:
+            return None
+        open_ = [one for one in requests.of_order(unit, order.id) if one.status is RequestStatus.OPEN]
+        delivered = executions.last_completed(unit, first.work_order_id)
+        return Standing(first, order, open_[0] if open_ else None, delivered.delivery if delivered else None, pull)
+
+    def told(self, unit: Unit, task_id: str, say: Say, at: datetime | None) -> None:
+        """The status comment says `say` since then, by the forge's clock."""
+        taken = intake.locked(unit, task_id)
+        if taken is not None and taken.asked is not None and taken.asked in say.text:
+            intake.shown(unit, task_id, taken.asked, at or self._clock.now())
+
+
+def _is_open_question(request: WorkerRequest) -> bool:
+    return request.status is RequestStatus.OPEN and request.kind is RequestKind.CLARIFICATION
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """Handles `work:<repository id>`."""
+
+    intake: Intake
+
+    def arrived(self, unit: Unit, name: str, errand: Errand, result: ErrandResult) -> None:
+        if isinstance(errand, LookForWork):
+            self.intake.seen(unit, name, errand, result.work.issues if result.work is not None else ())
+
+    def failed(self, unit: Unit, name: str, errand: Errand, trouble: Trouble) -> None:
+        self.intake.looked_in_vain(unit, name, trouble)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Handles `status:<task id>`."""
+
+    intake: Intake
+    errands: Errands
+
+    def arrived(self, unit: Unit, name: str, errand: Errand, result: ErrandResult) -> None:
+        if isinstance(errand, Say):
+            self.intake.told(unit, name, errand, result.said.at if result.said is not None else None)
+
+    def failed(self, unit: Unit, name: str, errand: Errand, trouble: Trouble) -> None:
+        if trouble.for_good:  # the issue is gone or locked; when there is something new to say it is tried again
+            self.errands.forget(unit, f"status:{name}")

@@ -1,0 +1,157 @@
+"""What was made of issues and comments on forges: each at most once, whatever is brought back how often."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agentvine.store.rows import json_text, micros, moment, strings
+from agentvine.store.unit import Row, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A task that was made of an issue or a comment, and what was said of it there."""
+
+    task_id: str
+    repository_id: str
+    number: int
+    """Of the issue or pull request where its status comment stands."""
+    is_pull: bool
+    said: str = ""
+    """What the status comment is to say."""
+    asked: str | None = None
+    """The request that the status comment shows."""
+    asked_at: datetime | None = None
+    """Since when, by the forge's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How far a repository was looked at."""
+
+    seen_to: datetime
+    """By the forge's clock."""
+    users: tuple[str, ...]
+    """Whose words counted."""
+
+
+def take(unit: Unit, address: str, what: str, task_id: str, at: datetime) -> bool:
+    """Note what becomes of an issue (`issue:<number>`) or a comment (`comment:<id>`). False if something has already.
+
+    `task_id` is empty for a comment that answers a question.
+    """
+    return bool(
+        unit.run(
+            """INSERT INTO intake (address, what, task_id, at) VALUES (:address, :what, :task_id, :at)
+               ON CONFLICT (address, what) DO NOTHING""",
+            address=address,
+            what=what,
+            task_id=task_id,
+            at=micros(at),
+        )
+    )
+
+
+def leave(unit: Unit, address: str, what: str) -> None:
+    """Nothing became of it after all."""
+    unit.run("DELETE FROM intake WHERE address = :address AND what = :what", address=address, what=what)
+
+
+def follow(unit: Unit, taken: Taken) -> None:
+    """Keep a status comment for a new task."""
+    unit.run(
+        """INSERT INTO intake_tasks (task_id, repository_id, number, is_pull)
+           VALUES (:task_id, :repository_id, :number, :is_pull)
+           ON CONFLICT (task_id) DO NOTHING""",
+        task_id=taken.task_id,
+        repository_id=taken.repository_id,
+        number=taken.number,
+        is_pull=int(taken.is_pull),
+    )
+
+
+def locked(unit: Unit, task_id: str) -> Taken | None:
+    """The task, if it was made of something on a forge."""
+    row = unit.one("SELECT * FROM intake_tasks WHERE task_id = :id FOR NO KEY UPDATE", id=task_id)
+    return _taken(row) if row else None
+
+
+def asking(unit: Unit, repository_id: str) -> tuple[Taken, ...]:
+    """Those of a repository whose status comments show a question, the one that was shown first first; locked."""
+    rows = unit.all(
+        """SELECT * FROM intake_tasks WHERE repository_id = :id AND asked IS NOT NULL AND asked_at IS NOT NULL
+           ORDER BY asked_at, task_id FOR NO KEY UPDATE""",
+        id=repository_id,
+    )
+    return tuple(_taken(row) for row in rows)
+
+
+def is_asking(unit: Unit, repository_id: str) -> bool:
+    """Whether a status comment of this repository shows a question, or is about to."""
+    row = unit.one(
+        "SELECT task_id FROM intake_tasks WHERE repository_id = :id AND asked IS NOT NULL LIMIT 1", id=repository_id
+    )
+    return row is not None
+
+
+def say(unit: Unit, task_id: str, said: str, asked: str | None) -> None:
+    """Note what the status comment is to say. Another question has not been shown yet."""
+    unit.run(
+        """UPDATE intake_tasks SET said = :said, asked = :asked,
+               asked_at = CASE WHEN asked = CAST(:asked AS TEXT) THEN asked_at ELSE NULL END
+           WHERE task_id = :id""",
+        id=task_id,
+        said=said,
+        asked=asked,
+    )
+
+
+def shown(unit: Unit, task_id: str, asked: str, at: datetime) -> None:
+    """Note that the status comment shows this question since then."""
+    unit.run(
+        "UPDATE intake_tasks SET asked_at = :at WHERE task_id = :id AND asked = :asked AND asked_at IS NULL",
+        id=task_id,
+        asked=asked,
+        at=micros(at),
+    )
+
+
+def any_taken(unit: Unit) -> bool:
+    """Whether any task was ever made of something on a forge."""
+    return unit.one("SELECT task_id FROM intake_tasks LIMIT 1") is not None
+
+
+def looks(unit: Unit, repository_id: str) -> Looks | None:
+    """How far a repository was looked at; None: it never was."""
+    row = unit.one("SELECT seen_to, users FROM intake_looks WHERE repository_id = :id", id=repository_id)
+    return Looks(moment(row["seen_to"]), strings(row["users"])) if row else None
+
+
+def look_on(unit: Unit, repository_id: str, looks: Looks) -> None:
+    """Go on from here. Never goes back."""
+    unit.run(
+        """INSERT INTO intake_looks (repository_id, seen_to, users) VALUES (:id, :seen_to, :users)
+           ON CONFLICT (repository_id) DO UPDATE SET
+               users = excluded.users,
+               seen_to = CASE WHEN excluded.seen_to > intake_looks.seen_to THEN excluded.seen_to
+                              ELSE intake_looks.seen_to END""",
+        id=repository_id,
+        seen_to=micros(looks.seen_to),
+        users=json_text(looks.users),
+    )
+
+
+def stop(unit: Unit, repository_id: str) -> None:
+    """It is looked at no more: what is written meanwhile will ask for nothing when it is looked at again."""
+    unit.run("DELETE FROM intake_looks WHERE repository_id = :id", id=repository_id)
+
+
+def _taken(row: Row) -> Taken:
+    return Taken(
+        row["task_id"],
+        row["repository_id"],
+        row["number"],
+        bool(row["is_pull"]),
+        row["said"],
+        row["asked"],
+        moment(row["asked_at"]) if row["asked_at"] is not None else None,
+    )

@@ -1,0 +1,246 @@
+"""Repositories that operators have said something about, and what their orders cost by day."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from agentvine.domain.execution import Usage
+from agentvine.domain.repository_settings import Repository, RepositorySettings, address_of
+from agentvine.store.rows import build, json_text, micros, model_text, moment
+from agentvine.store.unit import Dialect, Row, Unit
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A repository as it is kept. The secrets are sealed."""
+
+    repository: Repository
+    address: str
+    secret: str | None = None
+    """The token, or the command that gives one."""
+    webhook: str | None = None
+
+
+def insert(unit: Unit, known: Known) -> bool:
+    """Keep a new one, and find the orders that name it. False if it is there already."""
+    repository = known.repository
+    fresh = unit.run(
+        """INSERT INTO repositories (id, address, settings, created_at, created_by, updated_at, credential, secret,
+               webhook)
+           VALUES (:id, :address, :settings, :created_at, :created_by, :created_at, :credential, :secret, :webhook)
+           ON CONFLICT (address) DO NOTHING""",
+        id=repository.id,
+        address=known.address,
+        settings=model_text(repository.settings),
+        created_at=micros(repository.created_at),
+        created_by=repository.created_by,
+        credential=repository.credential,
+        secret=known.secret,
+        webhook=known.webhook,
+    )
+    if not fresh:
+        return False
+    urls = {row["repository"] for row in unit.all("SELECT DISTINCT repository FROM tasks")}
+    for url in sorted({repository.settings.repository, *(url for url in urls if address_of(url) == known.address)}):
+        spelled(unit, repository.id, url)
+    return True
+
+
+def save(unit: Unit, known: Known) -> None:
+    """Replace what is kept under its id; what troubles it is forgotten."""
+    repository = known.repository
+    unit.run(
+        """UPDATE repositories SET settings = :settings, updated_at = :updated_at, credential = :credential,
+               secret = :secret, webhook = :webhook, trouble = NULL
+           WHERE id = :id""",
+        id=repository.id,
+        settings=model_text(repository.settings),
+        updated_at=micros(repository.updated_at),
+        credential=repository.credential,
+        secret=known.secret,
+        webhook=known.webhook,
+    )
+    spelled(unit, repository.id, repository.settings.repository)
+
+
+def delete(unit: Unit, repository_id: str) -> None:
+    """Forget it, with its secrets and what it has cost. Its orders stay."""
+    unit.run("DELETE FROM repository_days WHERE repository_id = :id", id=repository_id)
+    unit.run("DELETE FROM repository_spellings WHERE repository_id = :id", id=repository_id)
+    unit.run("DELETE FROM repositories WHERE id = :id", id=repository_id)
+
+
+def spelled(unit: Unit, repository_id: str, url: str) -> None:
+    """Note that orders name it so."""
+    unit.run(
+        "INSERT INTO repository_spellings (url, repository_id) VALUES (:url, :id) ON CONFLICT (url) DO NOTHING",
+        url=url,
+        id=repository_id,
+    )
+
+
+def note_trouble(unit: Unit, repository_id: str, trouble: str | None) -> None:
+    """Say why its forge could not be looked at; None: it can be."""
+    unit.run(
+        """UPDATE repositories SET trouble = :trouble
+           WHERE id = :id AND COALESCE(trouble, '') <> COALESCE(CAST(:trouble AS TEXT), '')""",
+        id=repository_id,
+        trouble=trouble,
+    )
+
+
+# ── finding some ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def locked(unit: Unit, repository_id: str) -> Known | None:
+    """By its id; nobody else changes it before this transaction ends."""
+    row = unit.one("SELECT * FROM repositories WHERE id = :id FOR NO KEY UPDATE", id=repository_id)
+    return _known(row) if row else None
+
+
+def by_id(unit: Unit, repository_id: str) -> Known | None:
+    row = unit.one("SELECT * FROM repositories WHERE id = :id", id=repository_id)
+    return _known(row) if row else None
+
+
+def of(unit: Unit, url: str) -> Known | None:
+    """The one that an address means, however it is spelled."""
+    row = unit.one("SELECT * FROM repositories WHERE address = :address", address=address_of(url))
+    return _known(row) if row else None
+
+
+def settings(unit: Unit, url: str) -> RepositorySettings | None:
+    """What was said of the one that an address means."""
+    known = of(unit, url)
+    return known.repository.settings if known is not None else None
+
+
+def everyone(unit: Unit) -> list[Known]:
+    """All of them, oldest first."""
+    return [_known(row) for row in unit.all("SELECT * FROM repositories ORDER BY id")]
+
+
+_PAGE = MappingProxyType(
+    {
+        Dialect.SQLITE: """
+    SELECT * FROM repositories
+    WHERE (:after IS NULL OR id < :after)
+      AND (:addresses IS NULL OR address IN (SELECT value FROM json_each(:addresses)))
+    ORDER BY id DESC LIMIT :limit""",
+        Dialect.POSTGRESQL: """
+    SELECT * FROM repositories
+    WHERE (CAST(:after AS TEXT) IS NULL OR id < :after)
+      AND (CAST(:addresses AS TEXT) IS NULL
+           OR address IN (SELECT jsonb_array_elements_text(CAST(:addresses AS JSONB))))
+    ORDER BY id DESC LIMIT :limit""",
+    }
+)
+
+
+def page(unit: Unit, after: str | None, addresses: list[str] | None, limit: int) -> list[Known]:
+    """Those of these addresses (None: of any), newest first, behind the one called `after`."""
+    rows = unit.all(
+        _PAGE[unit.dialect],
+        after=after,
+        addresses=None if addresses is None else json_text(addresses),
+        limit=limit,
+    )
+    return [_known(row) for row in rows]
+
+
+def settings_of(text: str) -> RepositorySettings:
+    """Settings as they were stored."""
+    return RepositorySettings.model_validate_json(text)
+
+
+def _known(row: Row) -> Known:
+    repository = build(
+        Repository,
+        {
+            "id": row["id"],
+            "settings": settings_of(row["settings"]),
+            "created_at": moment(row["created_at"]),
+            "created_by": row["created_by"],
+            "updated_at": moment(row["updated_at"]),
+            "credential": row["credential"],
+            "webhook": row["webhook"] is not None,
+            "trouble": row["trouble"],
+            "spent_today_usd": 0.0,
+        },
+    )
+    return Known(repository, row["address"], row["secret"], row["webhook"])
+
+
+# ── its orders, and what they cost ───────────────────────────────────────────────────────────────────────────────
+
+
+def lock(unit: Unit, name: str) -> None:
+    """Let nobody else claim an order of the repository with this address, or id if it is known, before this
+    transaction ends, so that counting and claiming are one."""
+    if unit.dialect is Dialect.POSTGRESQL:
+        unit.one("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))", name=name)
+
+
+def running(unit: Unit, repository_id: str) -> int:
+    """How many of its orders run, by whatever spelling."""
+    row = unit.one(
+        """SELECT COUNT(*) AS number FROM work_orders WHERE status = 'running'
+           AND repository IN (SELECT url FROM repository_spellings WHERE repository_id = :id)""",
+        id=repository_id,
+    )
+    return int(row["number"]) if row else 0
+
+
+def lower(unit: Unit, repository_id: str, rank: int) -> int:
+    """Let none of its orders that are not running have a level above `rank`. Returns how many did."""
+    unit.run(
+        """UPDATE tasks SET permission = :rank WHERE permission > :rank
+           AND repository IN (SELECT url FROM repository_spellings WHERE repository_id = :id)
+           AND id IN (SELECT task_id FROM work_orders WHERE status IN ('pending', 'waiting', 'failed'))""",
+        id=repository_id,
+        rank=rank,
+    )
+    return unit.run(
+        """UPDATE work_orders SET permission = :rank
+           WHERE permission > :rank AND status IN ('pending', 'waiting', 'failed')
+           AND repository IN (SELECT url FROM repository_spellings WHERE repository_id = :id)""",
+        id=repository_id,
+        rank=rank,
+    )
+
+
+def spent(unit: Unit, url: str, usd: float, at: datetime) -> None:
+    """Charge what an execution has cost to the repository that its order names so, if that is known."""
+    unit.run(
+        """INSERT INTO repository_days (repository_id, day, spent_usd)
+           SELECT repository_id, :day, :usd FROM repository_spellings WHERE url = :url
+           ON CONFLICT (repository_id, day) DO UPDATE SET
+               spent_usd = repository_days.spent_usd + excluded.spent_usd""",
+        url=url,
+        usd=usd,
+        day=day_of(at),
+    )
+
+
+def spent_on_day(unit: Unit, repository_id: str, at: datetime) -> float:
+    """What its executions that ended on this day have cost, and those that run have until now."""
+    row = unit.one(
+        "SELECT spent_usd FROM repository_days WHERE repository_id = :id AND day = :day",
+        id=repository_id,
+        day=day_of(at),
+    )
+    rows = unit.all(
+        """SELECT e.usage FROM work_orders o JOIN executions e ON e.id = o.lease_execution
+           WHERE o.status = 'running' AND e.usage <> '{}'
+             AND o.repository IN (SELECT url FROM repository_spellings WHERE repository_id = :id)""",
+        id=repository_id,
+    )
+    now = sum(Usage.model_validate_json(one["usage"]).cost_usd for one in rows)
+    return (float(row["spent_usd"]) if row else 0.0) + now
+
+
+def day_of(at: datetime) -> int:
+    """A day (UTC) as a number."""
+    return (at - _EPOCH).days

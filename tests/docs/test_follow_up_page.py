@@ -1,0 +1,39 @@
+"""docs/follow-up.md speaks of what the code does, and its commands can be typed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import typer
+
+from agentvine.cli.main import app
+from agentvine.domain.event import EventKind
+from agentvine.domain.follow_up_words import LONGEST_LOG
+from agentvine.domain.pull_followed import PullState
+from agentvine.domain.repository_settings import FollowUpRules
+
+PAGE = (Path(__file__).parents[2] / "docs" / "follow-up.md").read_text()
+
+
+def test_every_event_has_its_row() -> None:
+    rows = re.findall(r"^\| `(follow_up\.\w+)` \|", PAGE, re.MULTILINE)
+    assert rows == [kind.value for kind in EventKind if kind.value.startswith("follow_up.")]
+    (ended,) = re.findall(r"^\| `follow_up.ended` \| (.*) \|$", PAGE, re.MULTILINE)
+    assert all(state.value in ended for state in PullState if state is not PullState.OPEN)
+
+
+def test_the_defaults_are_named_as_they_are() -> None:
+    assert f"`--tries` times ({FollowUpRules().tries})" in PAGE
+    assert f"in seconds ({FollowUpRules().look_seconds:.0f})" in PAGE
+    assert f"the last {LONGEST_LOG:,} characters" in PAGE
+
+
+def test_its_commands_can_be_typed() -> None:
+    lines = [line for line in PAGE.splitlines() if line.startswith("agentvine ")]
+    assert len(lines) == 3
+    program = typer.main.get_command(app)
+    for line in lines:
+        command, words = program, shlex.split(line)[1:]
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        command.make_context(line, words, resilient_parsing=False)

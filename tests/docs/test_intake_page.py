@@ -1,0 +1,60 @@
+"""What the page on intake says of commands, limits and addresses is so."""
+
+import re
+import shlex
+from pathlib import Path
+
+import typer
+
+from agentvine.cli.main import app
+from agentvine.domain.intake import RESERVED, command_in
+from agentvine.domain.repository_settings import IntakeRules
+from agentvine.domain.worker_types import TaskType
+from agentvine.server.api.webhooks import BODY_SECONDS
+from agentvine.server.errands import LEASE_SECONDS
+from agentvine.server.intake import ASKING_SECONDS
+from agentvine.server.webhooks import BETWEEN_RINGS
+from agentvine.wire.messages import LARGEST_WEBHOOK
+from agentvine.wire.routes import WEBHOOK
+
+PAGE = (Path(__file__).parents[2] / "docs" / "intake.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_page_mean_what_it_says() -> None:
+    table = PAGE.partition("<!-- commands: begin -->")[2].partition("<!-- commands: end -->")[0]
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", table, re.MULTILINE)
+    assert len(rows) == 7
+    for comment, meaning in rows:
+        command = command_in(comment)
+        if meaning == "none":
+            assert command is None or command.reserved, comment
+            continue
+        assert command is not None, comment
+        assert (command.type is None) == meaning.startswith("of the default type"), comment
+        assert command.type is None or command.type.value in meaning, comment
+        assert bool(command.words) == meaning.endswith("with that title"), comment
+
+
+def test_its_words_and_numbers_are_those_of_the_code() -> None:
+    words = re.search(r"The words (.+?), alone,", PAGE, re.DOTALL)
+    assert words is not None
+    assert set(re.findall(r"\w+", words[1])) - {"and"} == RESERVED
+    assert IntakeRules().type is TaskType.FEATURE
+    assert f"({IntakeRules().look_seconds:.0f})" in PAGE
+    assert f"at least every {ASKING_SECONDS:.0f}" in PAGE
+    assert f"more than {LARGEST_WEBHOOK >> 20} MiB" in PAGE
+    assert f"within {BODY_SECONDS:.0f} s" in PAGE
+    assert (BETWEEN_RINGS, LEASE_SECONDS) == (5.0, 120.0), "it says five seconds and two minutes"
+    for forge in ("github", "gitlab", "gitea", "forgejo"):
+        assert f"https://SERVER{WEBHOOK.url(forge=forge)}" in PAGE
+
+
+def test_its_commands_can_be_typed() -> None:
+    lines = [line for line in PAGE.splitlines() if line.startswith("agentvine ")]
+    assert len(lines) == 3
+    program = typer.main.get_command(app)
+    for line in lines:
+        command, words = program, shlex.split(line.partition(" < ")[0])[1:]
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        command.make_context(line, words, resilient_parsing=False)
