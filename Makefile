@@ -52,8 +52,8 @@ test: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## all tests that belong to a c
 security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (most of it is part of `make test`)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security --every-case
 
-proof: $(STAMP) $(GO_CACHE) $(HISTORY) ## every cheat has to be refused and every honest run delivered (a share of it is part of `make test`)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof tests/history --every-case
+proof: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## every cheat refused, every honest run delivered, every fault at every call of a forge (a share is part of `make test`)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof tests/history tests/contract/test_forges.py --every-case
 
 chaos: $(STAMP) ## kill at every step, freeze workers, break everything else, and count (MINUTES=10 SEED=1 ZOMBIES=500 DATABASE=sqlite)
 	$(BIN)/python -m tests.chaos --matrix --kills $(KILLS) --zombies $(ZOMBIES) --leaving 20 --minutes $(MINUTES) --seed $(SEED) --database $(DATABASE)

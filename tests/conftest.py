@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from agentvine.testing.databases import PostgresqlServer, postgresql_server, sqlite_database
 
@@ -16,13 +17,24 @@ structlog.configure(  # its own way to show an error takes seconds of a server t
     ]
 )
 
-LONG = ("test_sandbox_as_ordinary_user.py", "test_demo.py", "test_faults.py")
+_PATIENT = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("anew", _PATIENT)
+settings.register_profile("steady", _PATIENT, derandomize=True)
+settings.load_profile("steady")
+"""Examples are the same each time, and may take as long as they do; `--every-case` makes up others."""
+
+LONG = ("test_sandbox_as_ordinary_user.py", "test_demo.py", "test_demo_forge.py", "test_faults.py")
 """Files of single tests that take half a minute and more: begun first, so that no worker is left alone with one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("proof")
     group.addoption("--every-case", action="store_true", help="try every case of the corpora, not a share of them")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--every-case"):
+        settings.load_profile("anew")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

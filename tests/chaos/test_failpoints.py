@@ -98,7 +98,7 @@ async def test_a_server_that_is_told_of_an_unknown_place_does_not_start(tmp_path
         ServerSettings.variable("port"): "0",
     }
     argv = [sys.executable, "-m", "agentvine", "server"]
-    done = await run(argv, cwd=tmp_path, env=environment, timeout=60)
+    done = await run(argv, cwd=tmp_path, env=environment, timeout=240)
     assert done.exit_code == 78
     assert "'no.such_place:kill9': there is no such failpoint" in done.stderr
     assert not (tmp_path / "agentvine.db").exists()

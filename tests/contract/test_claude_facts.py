@@ -180,7 +180,7 @@ async def test_a_stream_that_breaks_off_is_mended_and_nothing_runs_twice(tmp_pat
     async def breaks(name: str, events: int) -> None:
         calls = (bash("echo once >> a.txt"),)
         broken = Turn(text="I append.", tool_calls=calls, cut_after_events=events)
-        slow = {"hang_seconds": 0.5, "hang_after_events": events - 1}  # so that it has read what came before
+        slow = {"hang_seconds": 5.0, "hang_after_events": events - 1}  # so that it has read what came before
         gate = Gate()
         async with machine(tmp_path / name, broken.model_copy(update=slow), DONE) as here:
             seen = await here.run(gate=gate)

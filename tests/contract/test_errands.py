@@ -7,18 +7,22 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from agentvine.domain.audit import AuditKind
 from agentvine.domain.errand import Errand, ErrandResult, LookAtIssue, Say
 from agentvine.domain.errors import Forbidden, LeaseLost, NotFound
 from agentvine.domain.forge import Said
 from agentvine.domain.key import Role, Scope
+from agentvine.domain.repository_settings import NewCredential, RepositorySettings
 from agentvine.server.errands import FOR_GOOD_SECONDS, LEASE_SECONDS, Trouble
 from agentvine.store import errands
 from agentvine.store.unit import Unit
 from agentvine.testing.cast import REPOSITORY, Hand, a_worker
 from agentvine.testing.http import HttpSite, http_site
 from agentvine.testing.site import InProcessSite
-from agentvine.wire.errands import ErrandClaim, GivenErrand
+from agentvine.wire.administration import NewRepository
+from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
 
 ELSEWHERE = "https://git.example/team/other.git"
 OTHER_SPELLING = "ssh://git@git.example/team/project"
@@ -205,6 +209,28 @@ async def test_who_cannot_says_so_and_others_are_asked_before_it_counts(served: 
     site.clock.advance(2 * FOR_GOOD_SECONDS)
     await end(one, await take(one))
     assert [name for name, _ in heard.arrivals] == ["a"]
+
+
+async def test_a_credential_is_lent_to_who_has_the_errand_and_each_time_it_is_told(served: HttpSite) -> None:
+    one, two, desk = await a_worker(served), await a_worker(served, "wrk_two"), await served.front_desk()
+    await wish(served.site, "test:a", look())
+    given = await take(one)
+    mine, theirs = ErrandHeld(worker_id=one.id), ErrandHeld(worker_id=two.id)
+    assert await one.plane.errand_credential(given.id, mine) is None, "nothing is kept"
+    kept = NewCredential(token=SecretStr("a-token-0123456789"))
+    await desk.add_repository(NewRepository(settings=RepositorySettings(repository=REPOSITORY), credential=kept))
+    lent = await one.plane.errand_credential(given.id, mine)
+    assert lent is not None
+    assert lent.secret == "a-token-0123456789"
+    with pytest.raises(LeaseLost):
+        await two.plane.errand_credential(given.id, theirs)
+    with pytest.raises(Forbidden):
+        await two.plane.errand_credential(given.id, mine)
+    await end(one, given)
+    with pytest.raises(LeaseLost):
+        await one.plane.errand_credential(given.id, mine)
+    told = [one for one in (await desk.audit()).items if one.kind is AuditKind.CREDENTIAL_HANDED_OUT]
+    assert [(one.data["errand_id"], one.data["worker_id"]) for one in told] == [(given.id, one.id)]
 
 
 async def test_a_long_poll_is_woken_by_a_wish_and_by_what_becomes_due(served: HttpSite, heard: Heard) -> None:

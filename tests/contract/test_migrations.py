@@ -192,7 +192,7 @@ async def test_the_command_says_what_would_be_gone_before_it_is(tmp_path: Path) 
     async def said(*arguments: str) -> tuple[int | None, str]:
         command = ("schema", "--data", str(tmp_path), *arguments)
         env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-        done = await run_cli(command, cwd=tmp_path, env=env, stdin=None, timeout=60)
+        done = await run_cli(command, cwd=tmp_path, env=env, stdin=None, timeout=240)
         return done.exit_code, done.stdout + done.stderr
 
     code, text = await said("--to", "0002")

@@ -284,7 +284,7 @@ async def test_a_cut_stream_breaks_off_after_so_many_events_once(events: int, st
 async def test_a_hanging_turn_says_nothing_and_the_next_time_plays() -> None:
     async with playing(one(Turn(text="one", hang_seconds=60))) as client:
         with pytest.raises(httpx.ReadTimeout):
-            await client.http.post("/v1/messages", json=request(user("Begin")), timeout=0.3)
+            await client.http.post("/v1/messages", json=request(user("Begin")), timeout=httpx.Timeout(60, read=1))
         assert await client.say(user("Begin")) == "one"
 
 

@@ -66,7 +66,7 @@ def words(line: str) -> list[str]:
 
 async def python(*arguments: str) -> Completed:
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "COLUMNS": "80"}
-    return await run([sys.executable, *arguments], cwd=Path("/"), env=environment, timeout=60)
+    return await run([sys.executable, *arguments], cwd=Path("/"), env=environment, timeout=240)
 
 
 def test_the_commands_that_were_promised_are_there() -> None:

@@ -10,10 +10,9 @@ from agentvine.cli.main import app
 from agentvine.domain.intake import RESERVED, command_in
 from agentvine.domain.repository_settings import IntakeRules
 from agentvine.domain.worker_types import TaskType
-from agentvine.server.api.webhooks import BODY_SECONDS
 from agentvine.server.errands import LEASE_SECONDS
 from agentvine.server.intake import ASKING_SECONDS
-from agentvine.server.webhooks import BETWEEN_RINGS
+from agentvine.server.webhooks import BETWEEN_RINGS, BODY_SECONDS
 from agentvine.wire.messages import LARGEST_WEBHOOK
 from agentvine.wire.routes import WEBHOOK
 

@@ -15,7 +15,7 @@ from agentvine.kit.process import run
 from agentvine.testing.eventually import eventually
 
 SURROUNDINGS = environment()
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1200)
 EXPORT = """
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ async def test_an_issue_becomes_a_merged_pull_request(tmp_path: Path) -> None:
     keep = tmp_path / "demo"
     variables = {"PATH": SURROUNDINGS["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
     argv = [sys.executable, "-m", "agentvine", "demo", "--forge", "--json", "--keep", str(keep)]
-    done = await run(argv, cwd=tmp_path, env=variables, timeout=840)
+    done = await run(argv, cwd=tmp_path, env=variables, timeout=900)
 
     assert done.exit_code == 0, done.stderr[-4000:]
     account = json.loads(done.stdout)

@@ -38,7 +38,7 @@ async def open_request(h: House, number: int = 1) -> WorkerRequest:
         still = [one for one in found if one.status is RequestStatus.OPEN]
         return still[0] if len(found) == number and len(still) == 1 else None
 
-    request = await eventually(asked, within=60)
+    request = await eventually(asked, within=240)
     assert request is not None
     assert request.kind is RequestKind.APPROVAL
     assert request.options == ("approve", "deny")

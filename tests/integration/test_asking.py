@@ -44,7 +44,7 @@ async def the_question(h: House) -> WorkerRequest:
     async def asked() -> WorkerRequest | None:
         return next(iter((await h.desk.requests(status=None)).items), None)
 
-    found = await eventually(asked, within=60)
+    found = await eventually(asked, within=240)
     assert found is not None
     return found
 

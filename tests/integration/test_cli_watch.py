@@ -22,7 +22,7 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
 
 async def eventually(fact: Callable[[], bool]) -> None:
     """As in the test kit, with time for a new process on a busy machine."""
-    await eventually_within(fact, within=60)
+    await eventually_within(fact, within=240)
 
 
 async def completed(town: Town, title: str = "Completes") -> str:

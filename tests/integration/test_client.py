@@ -45,7 +45,7 @@ class Script:
         await send({"type": "http.response.body", "body": body})
 
 
-def patient(url: str, patience: float = 5.0, key: str | None = None) -> APIClient:
+def patient(url: str, patience: float = 50.0, key: str | None = None) -> APIClient:
     return APIClient(url, key, patience=patience, backoff=SHORT)
 
 

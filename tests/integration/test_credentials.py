@@ -270,7 +270,7 @@ async def test_a_damaged_file_or_another_key_is_told_and_nothing_else(tmp_path: 
 
 async def cli(*words: str, stdin: str | None = None, **environment: str) -> tuple[int, str, str]:
     given = None if stdin is None else stdin.encode()
-    done = await run([*CLI, *words], cwd=None, env={"PATH": "/usr/bin:/bin", **environment}, stdin=given, timeout=60)
+    done = await run([*CLI, *words], cwd=None, env={"PATH": "/usr/bin:/bin", **environment}, stdin=given, timeout=240)
     return done.exit_code, done.stdout, done.stderr
 
 
@@ -341,7 +341,7 @@ async def test_ssh_takes_the_stored_key_and_known_hosts_alone(tmp_path: Path) ->
     key, known = tmp_path / "id", tmp_path / "known"
     credential = GitCredential(pattern="ssh://example.org/*", ssh_key=str(key), known_hosts=str(known))
     words = shlex.split(ssh_command(credential))
-    done = await run([*words, "-G", "git@example.org"], cwd=None, env={"PATH": "/usr/bin:/bin"}, timeout=60)
+    done = await run([*words, "-G", "git@example.org"], cwd=None, env={"PATH": "/usr/bin:/bin"}, timeout=240)
     told = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
     assert done.exit_code == 0, done.stderr
     assert told["userknownhostsfile"] == str(known)

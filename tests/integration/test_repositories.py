@@ -11,10 +11,13 @@ import httpx
 import pytest
 
 from agentvine.domain.errors import Unavailable
+from agentvine.domain.forge import ForgeKind
+from agentvine.domain.git_credential import GitCredential
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.repository_settings import RepositorySettings, address_of
 from agentvine.domain.task import NewTask
 from agentvine.domain.work_order import OrderStatus, WorkOrder
+from agentvine.kit.clock import SystemClock
 from agentvine.kit.shutdown import Shutdown
 from agentvine.server.app import create_app
 from agentvine.testing.cast import REPOSITORY, a_task, a_worker, registration
@@ -28,6 +31,8 @@ from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 from agentvine.worker.executor import make_executor
+from agentvine.worker.forge.choice import Forges
+from agentvine.worker.forge.sites import KNOWN
 from agentvine.worker.main import run_worker
 from agentvine.worker.settings import WorkerConfig
 from tests.integration.town import REPOSITORY as TOWN_REPOSITORY
@@ -258,6 +263,25 @@ async def test_no_secret_is_sent_in_the_clear(tmp_path: Path) -> None:
             else:
                 assert answer.status_code == 403
                 assert "AGENTVINE_SERVER_CREDENTIALS_OVER_HTTP" in answer.text
+
+
+async def test_a_worker_takes_a_forge_for_what_the_server_was_told_it_is() -> None:
+    class Kept:
+        async def of(self, url: str) -> GitCredential | None:
+            return GitCredential.model_validate({"pattern": url, "secret": TOKEN})
+
+    forges = Forges(KNOWN, Kept(), SystemClock())
+    unknown, known = "http://git.example:3000/acme/shop.git", "https://github.com/acme/shop"
+    assert await forges.lookout(unknown) is None
+    forges.know(unknown, ForgeKind.GITEA)
+    assert (await forges.of(unknown)).opens_pull_requests
+    assert await forges.lookout(unknown.removesuffix(".git")) is not None
+    assert await forges.lookout("http://git.example:3000/acme/other") is None
+    forges.know(unknown, None)
+    assert await forges.lookout(unknown) is None
+    assert await forges.lookout(known) is not None
+    forges.know(known, ForgeKind.NONE)
+    assert not (await forges.of(known)).opens_pull_requests
 
 
 @pytest.mark.parametrize(

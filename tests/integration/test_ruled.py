@@ -18,9 +18,15 @@ SAID = b'[setup]\ncommand = "make env"\n[test]\ncommand = "true"\n[sandbox]\nhos
 
 
 async def test_a_result_is_tested_as_the_operator_says_and_leaves_alone_what_he_protects(tmp_path: Path) -> None:
-    base = {**BASE, ".agentvine.toml": '[test]\ncommand = "true"\n', "infra/main.tf": "a\n", "docs/x.md": "x\n"}
+    base = {
+        **BASE,
+        ".agentvine.toml": '[test]\ncommand = "true"\n',
+        "infra/main.tf": "a\n",
+        "docs/x.md": "x\n",
+        "made/b.txt": "b\n",
+    }
     c = await court(tmp_path, base)
-    rules = RepositoryRules(test=("python3 -m pytest -q",), protected=("infra/**", "*.md"))
+    rules = RepositoryRules(test=("python3 -m pytest -q",), protected=("infra", "*.md", "/gen/api/", "made/**"))
     head = await c.repository.commit(FEATURE)
     await c.mirror.update()
     evidence = await c.verifier.verify(replace(c.subject(TaskType.FEATURE, head), rules=rules))
@@ -28,12 +34,14 @@ async def test_a_result_is_tested_as_the_operator_says_and_leaves_alone_what_he_
     assert evidence.tests_after is not None
     assert evidence.tests_after.passed == 2
     assert PROTECTED_CHECK in {check.name for check in evidence.checks}
-    changes = {"infra/main.tf": "b\n", "docs/x.md": None, "infrastructure.py": "y = 1\n"}
+    changes = {"infra/main.tf": "b\n", "docs/x.md": None, "infrastructure.py": "y = 1\n", "made/b.txt": None}
+    changes |= {"gen/api/v1/a.json": "{}\n", "gen/apis.json": "{}\n", "sub/infra/b.tf": "b\n", "README.mdx": "x\n"}
     head = await c.repository.commit(changes)
     await c.mirror.update()
     evidence = await c.verifier.verify(replace(c.subject(TaskType.FEATURE, head), rules=rules))
     wrong = [check.why for check in failing(evidence) if check.name == PROTECTED_CHECK]
-    assert wrong == ["take the change of these back: docs/x.md, infra/main.tf. An operator protects them"]
+    named = "docs/x.md, gen/api/v1/a.json, infra/main.tf, made/b.txt, sub/infra/b.tf"
+    assert wrong == [f"take the change of these back: {named}. An operator protects them"]
 
 
 @pytest.mark.parametrize(

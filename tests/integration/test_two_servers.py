@@ -66,6 +66,8 @@ async def pair(where: Path, database_url: str) -> AsyncIterator[Pair]:
             "AGENTVINE_SERVER_FIRST_KEY": FIRST_KEY,
             "AGENTVINE_SERVER_PORT": "0",
             "AGENTVINE_SERVER_REAPER_INTERVAL": "0.1",
+            "AGENTVINE_SERVER_LEASE_SECONDS": "3600",  # nobody renews here
+            "AGENTVINE_SERVER_CLAIM_ACK_SECONDS": "3600",
             "AGENTVINE_SERVER_WEBHOOK_URLS": told.url,
             "AGENTVINE_SERVER_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 6,
         }

@@ -35,7 +35,7 @@ from agentvine.worker.settings import WorkerConfig
 from tests.integration.test_executor import FILES, FIXED, KEY, REPRODUCING, bash, commit, turn, write
 from tests.integration.warm_cli import run_cli
 
-LONG = 60.0
+LONG = 240.0
 
 # ── many wait ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,7 +149,7 @@ class Shop:
             yield
         finally:
             shutdown.stop()
-            await asyncio.wait({life}, timeout=30)
+            await asyncio.wait({life}, timeout=240)
         assert life.result() == EXIT_OK
 
     async def submit(self, title: str) -> Task:
@@ -170,7 +170,7 @@ class Shop:
         secret = (self.where / "server" / "first-key").read_text().strip()
         write_context(Context(self.stage.proxy.url, secret, self.where), context)
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self.where), "AGENTVINE_CONTEXT": str(context)}
-        done = await run_cli(arguments, cwd=self.where, env=env, stdin=None, timeout=60)
+        done = await run_cli(arguments, cwd=self.where, env=env, stdin=None, timeout=240)
         assert done.exit_code == 0, done.stderr
         return done
 

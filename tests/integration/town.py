@@ -55,13 +55,13 @@ class Town:
     async def cli(self, *arguments: str, stdin: bytes | None = None, **variables: str) -> Completed:
         """`agentvine arguments…` to its end."""
         environment = {**self.environment, **variables}
-        return await run_cli(arguments, cwd=self.where, env=environment, stdin=stdin, timeout=60)
+        return await run_cli(arguments, cwd=self.where, env=environment, stdin=stdin, timeout=240)
 
     async def shell(self, script: str) -> Completed:
         """A shell command that may hold pipes; `agentvine` stands for the program."""
         program = f"{sys.executable} -m agentvine"
         script = script.replace("agentvine", program)
-        return await run(["sh", "-c", script], cwd=self.where, env=self.environment, timeout=60)
+        return await run(["sh", "-c", script], cwd=self.where, env=self.environment, timeout=240)
 
     async def ok(self, *arguments: str, stdin: bytes | None = None) -> str:
         """What a command that succeeds prints."""

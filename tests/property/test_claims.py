@@ -35,7 +35,7 @@ def fresh_url(request: pytest.FixtureRequest) -> FreshUrl:
 
 
 @pytest.mark.parametrize("claimers", [2, 16])
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(wishes=WISHES)
 def test_each_order_has_one_taker(fresh_url: FreshUrl, claimers: int, wishes: list[Wish]) -> None:
     with TemporaryDirectory() as folder:

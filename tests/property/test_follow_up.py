@@ -82,6 +82,7 @@ NOTHING: tuple[object, ...] = ()
         (known(tries=2), seen(conflicts=True), Follower.NONE, "stop"),
         (known(checks_handled=sha(1)), seen(checks="failed", failed=(check(),)), Follower.NONE, "stop"),
         (known(), seen(conflicts=True), Follower.FAILED, "stop"),
+        (known(conflicts_handled=sha(1)), seen(conflicts=True), Follower.NONE, "stop"),
         (known(stopped="why", checks_handled=sha(1)), seen(**FAILED), Follower.NONE, NOTHING),
     ],
 )
@@ -155,6 +156,9 @@ class Told:
     stops: int = 0
 
     def look(self, now: PullSeen) -> None:
+        """At the head that was delivered last, at the first one, or at a stranger's."""
+        heads = {sha(1): self.known.head, sha(2): self.known.heads[0]}
+        now = now.model_copy(update={"head_sha": heads.get(now.head_sha, now.head_sha)})
         self.at += timedelta(seconds=70)
         head = self.known.head
         decision = decide(self.known, now, RULES, USERS, self.follower, self.at)

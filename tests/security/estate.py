@@ -106,7 +106,7 @@ class Estate:
         repository = await GitRepository.create(folder, case.all_files(self.here.facts))
         if case.built:
             script = filled(case.built, self.here.facts)
-            done = await run(["sh", "-e", "-c", script], cwd=folder, env=ENV, timeout=60)
+            done = await run(["sh", "-e", "-c", script], cwd=folder, env=ENV, timeout=240)
             assert done.exit_code == 0, done
         return await repository.bare_copy(folder.with_suffix(".git"))
 
@@ -144,7 +144,7 @@ class Estate:
             yield worker
         finally:
             shutdown.stop()
-            await asyncio.wait({worker}, timeout=60)
+            await asyncio.wait({worker}, timeout=240)
         assert worker.result() == EXIT_OK
 
     def _filled(self, value: object) -> object:

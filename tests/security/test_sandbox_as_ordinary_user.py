@@ -25,7 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("name", tried)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_the_suites_pass_as_an_ordinary_user_too(name: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("boxes were made by an ordinary user alone; those that root makes need a run as root")
@@ -53,7 +53,7 @@ async def _passes(suites: tuple[str, ...], home: Path) -> None:
         [sys.executable, "-B", become.__file__, str(USER), *ways, "--", *tests],
         cwd=root,
         env={"PATH": os.defpath, "HOME": str(home), "TMPDIR": str(home)},
-        timeout=560,
+        timeout=1100,
         guarded=True,
     )
     assert done.exit_code == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -85,7 +85,7 @@ def test_redacting_leaves_other_words_alone() -> None:
 
 
 async def test_modules_that_were_imported_first_redact_as_well() -> None:
-    done = await run([sys.executable, "-c", EARLY_IMPORT], cwd=None, env={}, timeout=60)
+    done = await run([sys.executable, "-c", EARLY_IMPORT], cwd=None, env={}, timeout=240)
     assert done.exit_code == 0, done.stderr
     line = json.loads(done.stderr)
     assert line["api_key"] == REDACTED

@@ -312,7 +312,7 @@ def test_no_text_can_make_the_rules_slow() -> None:
     calls = [rule(f"paths = [{deep}]", "deny", name=f"p{number}") for number in range(5)]
     policy = parse("\n".join(rules + globs + calls).encode())
     call = replace(nasty, kind=RequestKind.APPROVAL, tool="Write", paths=("a/" * 2000,) * 20, rules=("x",))
-    before = time.perf_counter()
+    before = time.process_time()
     assert decide(policy, nasty) is None
     assert decide(policy, call) is None
-    assert time.perf_counter() - before < 5
+    assert time.process_time() - before < 5

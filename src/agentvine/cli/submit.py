@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 Type = Annotated[TaskType | None, typer.Option("--type", help="What kind of work it is.")]
 Repo = Annotated[str | None, typer.Option("--repo", metavar="URL", help="The repository to work on.")]
 Branch = Annotated[
-    str | None, typer.Option("--branch", metavar="NAME", help="Where the work starts, and an autonomous result goes.")
+    str | None,
+    typer.Option(
+        "--branch",
+        metavar="NAME",
+        help="Where the work starts, and an autonomous result goes.",
+        show_default="the repository's",
+    ),
 ]
 Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="What is wanted, in one line.")]
 Description = Annotated[

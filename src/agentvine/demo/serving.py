@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection: who closes it last has no request on it that gets lost."""
+
 
 class _Server(uvicorn.Server):
     """Leaves the process's signals to whoever runs it."""
@@ -24,7 +27,10 @@ async def serving(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Async
     Raises OSError if the port cannot be had.
     """
     listener = socket.create_server((host, port))
-    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, access_log=False, timeout_keep_alive=_KEEP_ALIVE_SECONDS
+    )
+    server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://{host}:{listener.getsockname()[1]}"

@@ -74,7 +74,9 @@ class RepositorySettings(Strict):
     @property
     def rules(self) -> "RepositoryRules":
         """The part that workers go by."""
-        return RepositoryRules(setup=self.setup, test=self.test, protected=self.protected, hosts=self.hosts)
+        return RepositoryRules(
+            setup=self.setup, test=self.test, protected=self.protected, hosts=self.hosts, forge=self.forge
+        )
 
 
 class RepositoryRules(Model):
@@ -84,6 +86,7 @@ class RepositoryRules(Model):
     test: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    forge: ForgeKind | None = None
 
 
 class Repository(Model):

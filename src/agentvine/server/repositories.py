@@ -151,7 +151,8 @@ class Repositories:
         data = {**to, "repository_id": known.repository.id, "repository": url, "kind": known.repository.credential}
         draft = audit.Draft(AuditKind.CREDENTIAL_HANDED_OUT, self._clock.now(), actor_of(key), data)
         await self._database.write(lambda unit: audit.append(unit, draft))
-        return m.HandedCredential(username=credential.username, secret=_plain(credential.secret))
+        forge = known.repository.settings.forge
+        return m.HandedCredential(username=credential.username, secret=_plain(credential.secret), forge=forge)
 
     async def _given(self, kept: NewCredential, url: str) -> GitCredential:
         address = Address.of(url)

@@ -21,10 +21,12 @@ import hmac
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from agentvine.domain.errors import InvalidInput, Unauthenticated, Unavailable
 from agentvine.domain.forge import ForgeKind
+from agentvine.domain.repository import check_repository
 from agentvine.kit.logs import logger
 from agentvine.server.bodies import check_json
 from agentvine.server.worker_desk import ControlPlaneService
@@ -32,6 +34,7 @@ from agentvine.store import repositories
 from agentvine.store.repositories import Known
 from agentvine.store.unit import Unit
 
+BODY_SECONDS = 10.0
 BETWEEN_RINGS = 5.0
 """Seconds from one look at a repository to the next, however often it is rung for."""
 _REMEMBERED = 1000
@@ -60,8 +63,10 @@ class NotJson(Exception):
 class Webhooks:
     """Of one server process."""
 
-    def __init__(self, control: ControlPlaneService) -> None:
+    def __init__(self, control: ControlPlaneService, body_seconds: float = BODY_SECONDS) -> None:
         self._control = control
+        self.body_seconds = body_seconds
+        """How long a body may take to arrive."""
         self._rung: OrderedDict[str, float] = OrderedDict()
         self._deliveries: OrderedDict[str, None] = OrderedDict()
 
@@ -177,5 +182,7 @@ def _urls(kind: ForgeKind, told: Mapping[str, object]) -> Iterator[str]:
     about = told.get(place)
     for name in names:
         url = about.get(name) if isinstance(about, dict) else None
-        if isinstance(url, str) and 0 < len(url) <= _LONGEST_URL and url.isprintable() and url.isascii():
-            yield url
+        if not isinstance(url, str) or not 0 < len(url) <= _LONGEST_URL:
+            continue
+        with suppress(ValueError):
+            yield check_repository(url)

@@ -75,7 +75,9 @@ def delete(unit: Unit, repository_id: str) -> None:
 def spelled(unit: Unit, repository_id: str, url: str) -> None:
     """Note that orders name it so."""
     unit.run(
-        "INSERT INTO repository_spellings (url, repository_id) VALUES (:url, :id) ON CONFLICT (url) DO NOTHING",
+        """INSERT INTO repository_spellings (url, repository_id) VALUES (:url, :id)
+           ON CONFLICT (url) DO UPDATE SET repository_id = excluded.repository_id
+           WHERE repository_spellings.repository_id <> excluded.repository_id""",
         url=url,
         id=repository_id,
     )

@@ -320,7 +320,7 @@ repository_spellings = Table(
     "repository_spellings",
     metadata,
     Column("url", Text, primary_key=True),
-    _refers("repository_id", "repositories.id"),
+    _text("repository_id"),  # no foreign key, here and below: what is removed meanwhile must not fail an order's end
     Index("ix_repository_spellings_repository_id", "repository_id"),
 )
 """Under which addresses orders name a repository that the server knows, each as it was written."""
@@ -328,7 +328,7 @@ repository_spellings = Table(
 repository_days = Table(
     "repository_days",
     metadata,
-    _refers("repository_id", "repositories.id"),
+    _text("repository_id"),
     _number("day"),
     Column("spent_usd", Float, nullable=False),
     PrimaryKeyConstraint("repository_id", "day"),

@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue, computed_field, field_validator
 from agentvine.domain.base import Line, Model, Moment, Note, SessionName, Strict, Text
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
+from agentvine.domain.forge import ForgeKind
 from agentvine.domain.ids import ExecutionId, RequestId, TaskId, WorkerId, WorkOrderId
 from agentvine.domain.model_limit import DEFAULT_ACCOUNT, ModelAccount, ModelLimit
 from agentvine.domain.precedent import Remember
@@ -144,6 +145,8 @@ class HandedCredential(Model):
 
     username: Line
     secret: str = Field(repr=False)
+    forge: ForgeKind | None = None
+    """What software its forge runs, if an operator has said so."""
 
 
 class LeaseRef(Model):

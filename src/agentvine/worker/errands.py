@@ -142,11 +142,14 @@ class ErrandLoop:
 
     async def _ran(self, given: GivenErrand) -> ErrandResult:
         errand = given.errand
-        there = await self._errands.lookout(errand.repository, None)
+        there, why = await self._errands.lookout(errand.repository, None), _NO_WAY
         if there is None:
-            there = await self._errands.lookout(errand.repository, await self._lent(given))
+            try:
+                there = await self._errands.lookout(errand.repository, await self._lent(given))
+            except Forbidden as error:  # over this line, or to this key, the server lends nothing
+                why = f"{_NO_WAY} and is lent none: {error.message}"
         if there is None:
-            return self._failed(_NO_WAY, unable=True)
+            return self._failed(why, unable=True)
         done: dict[str, object] = {}
         match errand:
             case LookAtPull():
@@ -162,10 +165,10 @@ class ErrandLoop:
         return ErrandResult.model_validate({"worker_id": self._worker_id, **done})
 
     async def _lent(self, given: GivenErrand) -> HandedCredential | None:
-        """What the server keeps for the repository; None if it keeps nothing, or does not give it over this line."""
+        """What the server keeps for the repository; None if it keeps nothing. Raises `Forbidden`."""
         try:
             return await self._plane.errand_credential(given.id, ErrandHeld(worker_id=self._worker_id))
-        except (Forbidden, NotFound, LeaseLost) as error:
+        except (NotFound, LeaseLost) as error:
             _log.info("no credential for an errand", errand_id=given.id, reason=error.message)
             return None
 

@@ -89,6 +89,8 @@ class TaskExecutor:
         with contextlib.ExitStack() as stack:
             if self._shop.served is not None:
                 stack.enter_context(self._shop.served.lent(url, lent))
+            if lent is not None:
+                self._shop.forges.know(url, lent.forge)
             return await self._shop.forges.lookout(url)
 
     async def _concluded(self, job: Job) -> Conclusion:
@@ -184,6 +186,7 @@ class TaskExecutor:
             place = await stack.enter_async_context(place_of(places, lease.execution_id, keep=shop.keep_places))
             publisher = Publisher(shop.git, place.results, mirror)
             rules = claimed.rules or RepositoryRules()
+            shop.forges.know(claimed.order.repository, rules.forge)
             access = Access(shop.offer, (*claimed.task.asked.hosts, *rules.hosts))
             yield Job(shop, claimed, progress, place, mirror, publisher, shelf, access)
 

@@ -17,19 +17,17 @@ from agentvine.kit.clock import Clock
 class Activity:
     """Everything goes through here, whoever does it, so that it is kept, checked and told in the same way.
 
-    `shapes` is there from the moment at which the forge has an address. CI runs in `tasks`.
+    `shapes` is there from the moment at which the forge has an address.
     """
 
     shapes: Shapes
 
-    def __init__(
-        self, repository: BareRepository, webhooks: Webhooks, clock: Clock, tasks: asyncio.TaskGroup, search_path: str
-    ) -> None:
+    def __init__(self, repository: BareRepository, webhooks: Webhooks, clock: Clock, search_path: str) -> None:
         self.record = Record()
         self.repository = repository
         self._webhooks = webhooks
         self._clock = clock
-        self._tasks = tasks
+        self._running: set[asyncio.Task[None]] = set()
         self._search_path = search_path
 
     @property
@@ -168,12 +166,25 @@ class Activity:
     def _check(self, sha: str) -> None:
         job = Job(self.record.next_id(), sha, JOB, STEP, self._now)
         self.record.jobs.append(job)
-        self._tasks.create_task(self._run(job))
+        self._start(job)
 
     def run_again(self, job: Job) -> None:
         """A job begins once more."""
         job.attempt, job.state, job.log, job.at = job.attempt + 1, "pending", "", self._now
-        self._tasks.create_task(self._run(job))
+        self._start(job)
+
+    def _start(self, job: Job) -> None:
+        running = asyncio.create_task(self._run(job))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    async def break_off(self) -> None:
+        """End the jobs that still run, with all their processes."""
+        running = set(self._running)
+        for job in running:
+            job.cancel()
+        if running:
+            await asyncio.wait(running)
 
     async def _run(self, job: Job) -> None:
         name = f"job-{job.id}-{job.attempt}"

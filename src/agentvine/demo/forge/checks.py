@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from agentvine.demo.forge.repository import BareRepository
+from agentvine.demo.repositories import DemoFailed
 from agentvine.kit.process import ProcessTimeout, run
 
 JOB = "tests"
@@ -19,7 +20,10 @@ async def tested(repository: BareRepository, sha: str, name: str, search_path: s
 
     They run as they are, without a sandbox: a real CI has machines of its own for that.
     """
-    where = await repository.checked_out(sha, name)
+    try:
+        where = await repository.checked_out(sha, name)
+    except DemoFailed as error:
+        return False, f"{error}\n"
     argv = [sys.executable, *STRICT, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error::EncodingWarning"]
     shown = ["python", *argv[1:]]
     try:

@@ -1,6 +1,5 @@
 """The whole forge: its repository over HTTP, its API, and what happens there."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -65,19 +64,17 @@ async def running_forge(bare: Path, where: Path, git: Git, token: str) -> AsyncI
     (root / OWNER).mkdir(parents=True)
     scratch.mkdir()
     (root / OWNER / f"{NAME}.git").symlink_to(bare)
-    async with asyncio.TaskGroup() as tasks:
-        working = tasks.create_task(asyncio.Event().wait())  # a task of which the checks are brothers
-        access, webhooks = Access(token), Webhooks()
-        activity = Activity(BareRepository(bare, scratch, git), webhooks, SystemClock(), tasks, git.search_path)
-        app = _application(activity, GitOverHTTP(root, git.search_path, access, activity.pushed), access)
-        async with serving(app) as url:
-            activity.shapes = Shapes(url, activity.record)
-            forge = Forge(url, activity, webhooks, access, token)
-            try:
-                yield forge
-            finally:
-                (where / "record.json").write_text(forge.written(), encoding="utf-8")
-        working.cancel()
+    access, webhooks = Access(token), Webhooks()
+    activity = Activity(BareRepository(bare, scratch, git), webhooks, SystemClock(), git.search_path)
+    app = _application(activity, GitOverHTTP(root, git.search_path, access, activity.pushed), access)
+    async with serving(app) as url:
+        activity.shapes = Shapes(url, activity.record)
+        forge = Forge(url, activity, webhooks, access, token)
+        try:
+            yield forge
+        finally:
+            await activity.break_off()
+            (where / "record.json").write_text(forge.written(), encoding="utf-8")
 
 
 def _application(activity: Activity, git: GitOverHTTP, access: Access) -> Starlette:

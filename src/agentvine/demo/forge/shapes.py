@@ -21,7 +21,7 @@ class Shapes:
     def user(self, name: str) -> Shape:
         """An account."""
         number = sum(name.encode())
-        return {"id": number, "login": name, "username": name, "full_name": name, "html_url": f"{self.url}/{name}"}
+        return {"id": number, "login": name, "full_name": name, "html_url": f"{self.url}/{name}"}
 
     def repository(self) -> Shape:
         """The one that there is."""

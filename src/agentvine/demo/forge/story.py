@@ -28,6 +28,7 @@ from agentvine.demo.script import Script
 from agentvine.demo.scripted_model import RunningModel, serve
 from agentvine.domain.base import Model
 from agentvine.domain.work_order import OrderStatus
+from agentvine.domain.worker import WorkerStatus
 from agentvine.kit.doorbell import pause
 from agentvine.wire.front_desk import FrontDesk
 from agentvine.wire.messages import TaskDetail
@@ -128,12 +129,16 @@ class _Story:
         return await self._account(remote, failure)
 
     async def _through_all(self) -> None:
+        await self._until("a worker", self._ready)
         issue = await self._becomes_a_task()
         await self._asks_and_hears(issue)
         proposal, pull = await self._is_proposed()
         await self._is_repaired(pull)
         await self._is_reviewed(proposal, pull)
         await self._is_merged(issue, proposal, pull)
+
+    async def _ready(self) -> bool:
+        return any(worker.status is WorkerStatus.IDLE for worker in await self._desk.workers())
 
     async def _becomes_a_task(self) -> Issue:
         self._told.say(PERSON, f"opens an issue: {self._people.title}")

@@ -12,6 +12,7 @@ from agentvine.kit.clock import SystemClock
 
 _BEFORE = 24
 """Characters of a line before what happened."""
+_AFTER = len("1234.5 s")
 _WIDEST = 100
 """Characters of what happened, where no terminal is narrower."""
 
@@ -81,8 +82,9 @@ class Told:
     def finale(self, account: Account) -> None:
         """How far it came, and where to look."""
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for column in ("step", "after", "seen by"):
-            table.add_column(column, justify="right" if column == "after" else "left", no_wrap=True)
+        table.add_column("step", no_wrap=True, min_width=max(len(step.name) for step in account.steps))
+        table.add_column("after", no_wrap=True, min_width=_AFTER, justify="right")
+        table.add_column("seen by", no_wrap=True)
         for step in account.steps:
             style = "green" if step.done else "red"
             after = "" if step.seconds is None else f"{step.seconds:.1f} s"
@@ -97,10 +99,11 @@ class Told:
         self._console.print(
             f"  git clone {account.remote} && cd purse && git log --graph --stat", highlight=False, soft_wrap=True
         )
-        self._console.print(
-            "\nThe model was [bold]scripted[/bold], and the forge a small one of the demo's own. "
-            "Server, worker, Claude Code, git over HTTP with a token, webhooks, tests and merge were real."
-        )
+        if account.succeeded:
+            self._console.print(
+                "\nThe model was [bold]scripted[/bold], and the forge a small one of the demo's own. "
+                "Server, worker, Claude Code, git over HTTP with a token, webhooks, tests and merge were real."
+            )
 
 
 def _short(words: str, most: int) -> str:

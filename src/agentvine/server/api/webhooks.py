@@ -11,8 +11,6 @@ from agentvine.server.refusals import plain_refusal
 from agentvine.server.webhooks import NotJson
 from agentvine.wire import routes
 
-BODY_SECONDS = 10.0
-"""How long a body may take to arrive."""
 api = Api("webhooks")
 _KINDS = {kind.value: kind for kind in ForgeKind if kind is not ForgeKind.NONE}
 
@@ -27,11 +25,11 @@ async def webhook(request: Request, serving: Serving, forge: str) -> Response:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return plain_refusal(415, "have the forge send webhooks as application/json")
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(serving.webhooks.body_seconds):
             body = await request.body()
         await serving.webhooks.take(kind, dict(request.headers), body)
     except TimeoutError:
-        return plain_refusal(408, f"the body did not arrive within {BODY_SECONDS:g} s", {"Connection": "close"})
+        return plain_refusal(408, "the body did not arrive in time", {"Connection": "close"})
     except NotJson as error:
         return plain_refusal(400, str(error))
     except ClientDisconnect:

@@ -6,6 +6,7 @@ import pytest
 
 from agentvine.domain.errors import Conflict, Forbidden, InvalidInput, LeaseLost, NotFound
 from agentvine.domain.execution import Phase
+from agentvine.domain.forge import ForgeKind
 from agentvine.domain.key import Role, Scope
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.repository_settings import NewCredential, Repository, RepositorySettings
@@ -197,10 +198,11 @@ class RepositoryRules:
         worker = await a_worker(site)
         assert (await worker.take()).rules is None
         said = {"setup": ["make env"], "test": ["make test"], "protected": ["infra/**"], "hosts": ["packages.example:443"]}
-        await told(desk, SPELLED, **said)
+        await told(desk, SPELLED, forge="gitea", **said)
         rules = (await worker.take()).rules
         assert rules is not None
-        assert {name: list(value) for name, value in rules.model_dump().items()} == said
+        assert {name: list(value) for name, value in rules.model_dump(exclude={"forge"}).items()} == said
+        assert rules.forge is ForgeKind.GITEA
 
     async def test_its_own_concurrency_counts_all_spellings(self, site: Site) -> None:
         desk = await site.front_desk()
@@ -220,6 +222,25 @@ class RepositoryRules:
         assert await worker.claim() is None
         await changed(desk, there, settings={"concurrency": site.terms.repository_concurrency + 1})
         await worker.take()
+
+    async def test_what_is_removed_leaves_its_orders_and_comes_back_anew(self, site: Site) -> None:
+        desk = await site.front_desk()
+        there = await told(desk, SPELLED, concurrency=1, budget_per_day_usd=10.0)
+        for _ in range(3):
+            await desk.submit(a_task())
+        worker = await a_worker(site)
+        first = await worker.take_and_start()
+        assert await worker.claim() is None
+        await desk.remove_repository(there.id)
+        second = await worker.take_and_start()
+        assert second.rules is None
+        await worker.complete(first, cost=1.0)
+        back = await told(desk, SPELLED, concurrency=1)
+        assert back.spent_today_usd == 0
+        assert await worker.claim() is None
+        await worker.complete(second, cost=0.5)
+        assert (await desk.repository(back.id)).spent_today_usd == 0.5
+        assert (await worker.take()).rules is not None
 
     async def test_what_a_day_may_cost_is_held_to_and_the_next_day_is_another(self, site: Site) -> None:
         desk = await site.front_desk()

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from agentvine.domain.errand import LookAtIssue, LookAtPull, LookForWork, RunAgain, Say, WorkSeen
 from agentvine.domain.forge import ForgeKind, IssueSeen, PullSeen, Said
+from agentvine.domain.repository_settings import address_of
 from agentvine.domain.retry import FailureReason
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
@@ -57,6 +58,19 @@ class Forges:
         self._clock = clock
         self._manner = manner
         self._apps = {site.url: self._tokens(site) for site in self._sites if site.app_id}
+        self._told: dict[str, ForgeSite] = {}
+
+    def know(self, url: str, kind: ForgeKind | None) -> None:
+        """Take the forge of the repository at `url` for one of this kind, as an operator has said to the server.
+
+        It is reached at the root of the repository's own host; what this worker's operator says of a site goes before.
+        """
+        address = address_of(url)
+        host = address.partition("://")[2].partition("/")[0]
+        scheme = "http" if address.startswith("http://") else "https"
+        self._told.pop(address, None)
+        if kind is not None and host:
+            self._told[address] = ForgeSite(kind=kind, url=f"{scheme}://{host}")
 
     async def of(self, url: str) -> Forge:
         """The forge on which the repository at `url` is, ready to be used with its credential.
@@ -64,7 +78,10 @@ class Forges:
         `NoForge` for an address of no known forge, and where there is nothing to sign in with: the branch is pushed all
         the same. Raises GitFailed if the credential cannot be found out.
         """
-        for site in self._sites:
+        told = self._told.get(address_of(url))
+        if told is not None and told.kind is ForgeKind.NONE:
+            return NoForge()
+        for site in (*self._sites, *([told] if told is not None else [])):
             repository = site.repository_of(url)
             if repository is None:
                 continue

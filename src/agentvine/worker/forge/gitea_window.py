@@ -125,8 +125,7 @@ class GiteaWindow:
         try:
             issues = await self._issues({"state": "all", "since": since.strftime("%Y-%m-%dT%H:%M:%SZ")})
             if label is not None:
-                labelled = await self._issues({"state": "open", "type": "issues", "labels": label})
-                issues += [one for one in labelled if label in _names(one)]
+                issues += await self._issues({"state": "open", "type": "issues", "labels": label})
             said = await self._talk.since(since)
         except Refusal as refusal:
             if refusal.status == 404:

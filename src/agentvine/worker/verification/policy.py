@@ -87,12 +87,18 @@ def protected_check(change: Change, protected: Sequence[str]) -> tuple[Check, ..
     """Whether a result leaves alone what an operator protects, if anything; nobody's approval changes that. Pure."""
     if not protected:
         return ()
-    paths = touched(change.operation, tuple(protected))
+    paths = touched(change.operation, tuple(pattern for each in protected for pattern in _with_all_below(each)))
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     why = (
         f"take the change of these back: {', '.join(paths[:_SHOWN])}{more}. An operator protects them" if paths else ""
     )
     return (_check(PROTECTED_CHECK, why),)
+
+
+def _with_all_below(pattern: str) -> tuple[str, str]:
+    """A pattern that names a directory means what is in it, too."""
+    bare = pattern.strip("/") or "*"
+    return bare, f"{bare if '/' in bare else f'**/{bare}'}/**"
 
 
 def _sensitive_check(change: Change, sensitive: Sensitive, grants: Sequence[Grant]) -> Check:

@@ -32,7 +32,6 @@ def upgrade() -> None:
         "repository_spellings",
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("repository_id", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], name="fk_repository_spellings_repository_id"),
         sa.PrimaryKeyConstraint("url", name="pk_repository_spellings"),
     )
     op.create_index("ix_repository_spellings_repository_id", "repository_spellings", ["repository_id"])
@@ -41,7 +40,6 @@ def upgrade() -> None:
         sa.Column("repository_id", sa.Text(), nullable=False),
         sa.Column("day", sa.BigInteger(), nullable=False),
         sa.Column("spent_usd", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["repository_id"], ["repositories.id"], name="fk_repository_days_repository_id"),
         sa.PrimaryKeyConstraint("repository_id", "day", name="pk_repository_days"),
     )
 
