@@ -30,7 +30,8 @@ from agentvine.testing.forges.server import Fault, ForgeServer
 from agentvine.testing.forges.world import BEGAN, BOT, NAME, OWNER, SECRET, Talk
 from agentvine.testing.http import HttpSite, http_site
 from agentvine.wire.administration import NewRepository
-from agentvine.wire.messages import LARGEST_BODY, HandedCredential
+from agentvine.wire.lending import HandedCredential
+from agentvine.wire.messages import LARGEST_BODY
 from agentvine.worker.errands import ErrandLoop, fitting
 from agentvine.worker.forge.base import Lookout
 from agentvine.worker.forge.choice import Forges, Manner

@@ -15,6 +15,7 @@ from agentvine.domain.work_order import WorkOrder
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
+from agentvine.wire.lending import HandedCredential
 
 _Answer = TypeVar("_Answer")
 _Said = TypeVar("_Said")
@@ -97,8 +98,8 @@ class HTTPControlPlane:
     async def start(self, work_order_id: str, held: m.Held) -> m.RenewedLease:
         return await self._spoken.fetch(m.RenewedLease, _of_order(routes.START, work_order_id, held))
 
-    async def credential(self, work_order_id: str, held: m.Held) -> m.HandedCredential | None:
-        return await self._spoken.fetch_if_any(m.HandedCredential, _of_order(routes.HAND_OUT, work_order_id, held))
+    async def credential(self, work_order_id: str, held: m.Held) -> HandedCredential | None:
+        return await self._spoken.fetch_if_any(HandedCredential, _of_order(routes.HAND_OUT, work_order_id, held))
 
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:
         await self._spoken.send(_of_execution(routes.PHASE, execution_id, report))
@@ -173,9 +174,9 @@ class HTTPControlPlane:
             GivenErrand, Call(routes.CLAIM_ERRAND, {}, to_json(ask), wait_seconds=ask.wait_seconds)
         )
 
-    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> m.HandedCredential | None:
+    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> HandedCredential | None:
         call = Call(routes.ERRAND_CREDENTIAL, {"errand_id": errand_id}, to_json(held))
-        return await self._spoken.fetch_if_any(m.HandedCredential, call)
+        return await self._spoken.fetch_if_any(HandedCredential, call)
 
     async def end_errand(self, errand_id: str, result: ErrandResult) -> None:
         await self._spoken.send(Call(routes.END_ERRAND, {"errand_id": errand_id}, to_json(result)))

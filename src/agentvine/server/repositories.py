@@ -31,8 +31,8 @@ from agentvine.store.database import Database
 from agentvine.store.repositories import Known
 from agentvine.store.unit import Unit
 from agentvine.wire import administration as adm
-from agentvine.wire import messages as m
 from agentvine.wire.channels import Ring
+from agentvine.wire.lending import HandedCredential
 
 COMMAND_SECONDS = 30.0
 _COMMAND_OUTPUT = 65_536
@@ -136,7 +136,7 @@ class Repositories:
         """By which the forge's webhooks are known. Raises `Unavailable` if it cannot be opened."""
         return self._opened(known, "webhook", known.webhook)
 
-    async def credential(self, known: Known, to: Mapping[str, JsonValue], key: Key) -> m.HandedCredential | None:
+    async def credential(self, known: Known, to: Mapping[str, JsonValue], key: Key) -> HandedCredential | None:
         """What is kept for it, for the holder of an order or an errand on it, which the caller has checked.
 
         `to` says for the audit log to whom and for what. Raises `Unavailable` if it cannot be opened, or its command
@@ -152,7 +152,7 @@ class Repositories:
         draft = audit.Draft(AuditKind.CREDENTIAL_HANDED_OUT, self._clock.now(), actor_of(key), data)
         await self._database.write(lambda unit: audit.append(unit, draft))
         forge = known.repository.settings.forge
-        return m.HandedCredential(username=credential.username, secret=_plain(credential.secret), forge=forge)
+        return HandedCredential(username=credential.username, secret=_plain(credential.secret), forge=forge)
 
     async def _given(self, kept: NewCredential, url: str) -> GitCredential:
         address = Address.of(url)

@@ -51,6 +51,7 @@ from agentvine.wire import messages as m
 from agentvine.wire import routes
 from agentvine.wire.channels import RequestMessage, ResponseMessage
 from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
+from agentvine.wire.lending import HandedCredential
 
 T = TypeVar("T")
 _FEW_PARKED = 100
@@ -231,7 +232,7 @@ class WorkerDesk:
             lambda unit: self._service.orders.start(unit, work_order_id, held.token, self._key), "start"
         )
 
-    async def credential(self, work_order_id: str, held: m.Held) -> m.HandedCredential | None:
+    async def credential(self, work_order_id: str, held: m.Held) -> HandedCredential | None:
         permit(self._key, routes.HAND_OUT)
 
         def look(unit: Unit) -> tuple[WorkOrder, Known | None]:
@@ -339,7 +340,7 @@ class WorkerDesk:
     async def claim_errand(self, ask: ErrandClaim) -> GivenErrand | None:
         return await self._errands.claim(ask)
 
-    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> m.HandedCredential | None:
+    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> HandedCredential | None:
         known = await self._errands.held(errand_id, held)
         if known is None:
             return None

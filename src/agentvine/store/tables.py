@@ -8,10 +8,8 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Float,
-    ForeignKey,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -19,50 +17,30 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+from agentvine.store import tables_forge  # noqa: F401 - declares its part
+from agentvine.store.columns import id_column, metadata, number, refers, text_column
 
-
-def _text(name: str, *, default: str | None = None) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default=None if default is None else text(f"'{default}'"))
-
-
-def _number(name: str, *, default: int | None = None) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default=None if default is None else text(str(default)))
-
-
-def _id() -> Column[str]:
-    return Column("id", Text, primary_key=True)
-
-
-def _refers(name: str, target: str) -> Column[str]:
-    return Column(name, Text, ForeignKey(target), nullable=False)
-
+__all__ = ["metadata"]
 
 tasks = Table(
     "tasks",
     metadata,
-    _id(),
-    _text("work_order_id"),
-    _number("created_at"),
-    _text("created_by"),
-    _text("type"),
-    _text("repository"),
-    _number("permission"),
-    _text("asked"),
+    id_column(),
+    text_column("work_order_id"),
+    number("created_at"),
+    text_column("created_by"),
+    text_column("type"),
+    text_column("repository"),
+    number("permission"),
+    text_column("asked"),
     UniqueConstraint("work_order_id"),
 )
 
 needs = Table(
     "needs",
     metadata,
-    _refers("task_id", "tasks.id"),
-    _refers("needed_id", "tasks.id"),
+    refers("task_id", "tasks.id"),
+    refers("needed_id", "tasks.id"),
     PrimaryKeyConstraint("task_id", "needed_id"),
     Index("ix_needs_needed_id", "needed_id", "task_id"),
 )
@@ -70,39 +48,39 @@ needs = Table(
 submissions = Table(
     "submissions",
     metadata,
-    _text("key_id"),
-    _text("idempotency_key"),
-    _text("digest"),
-    _text("task_id"),  # no foreign key: the row comes first, so that the second of two at once waits for it
-    _number("created_at"),
+    text_column("key_id"),
+    text_column("idempotency_key"),
+    text_column("digest"),
+    text_column("task_id"),  # no foreign key: the row comes first, so that the second of two at once waits for it
+    number("created_at"),
     PrimaryKeyConstraint("key_id", "idempotency_key"),
 )
 
 work_orders = Table(
     "work_orders",
     metadata,
-    _id(),
-    _refers("task_id", "tasks.id"),
-    _text("type"),
-    _text("repository"),
-    _text("branch"),
-    _number("permission"),
-    _text("queue"),
-    _number("priority"),
-    _text("requires"),
+    id_column(),
+    refers("task_id", "tasks.id"),
+    text_column("type"),
+    text_column("repository"),
+    text_column("branch"),
+    number("permission"),
+    text_column("queue"),
+    number("priority"),
+    text_column("requires"),
     Column("budget_usd", Float, nullable=False),
-    _number("max_attempts"),
-    _number("created_at"),
-    _number("updated_at"),
-    _text("status"),
-    _number("claimable"),
-    _number("blocked_by"),
+    number("max_attempts"),
+    number("created_at"),
+    number("updated_at"),
+    text_column("status"),
+    number("claimable"),
+    number("blocked_by"),
     Column("not_before", BigInteger),
-    _number("front"),
-    _number("attempts"),
-    _number("forgiven"),
-    _number("workers_lost"),
-    _number("lease_token"),
+    number("front"),
+    number("attempts"),
+    number("forgiven"),
+    number("workers_lost"),
+    number("lease_token"),
     Column("lease_worker", Text),
     Column("lease_execution", Text),
     Column("lease_expires", BigInteger),
@@ -110,7 +88,7 @@ work_orders = Table(
     Column("last_execution_id", Text),
     Column("failure", Text),
     Column("spent_usd", Float, nullable=False),
-    _number("setbacks", default=0),
+    number("setbacks", default=0),
     UniqueConstraint("task_id"),
 )
 """`claimable` is 1 exactly while a claim may choose the order, so that the index below holds nothing else: neither what
@@ -164,54 +142,58 @@ Index(
 executions = Table(
     "executions",
     metadata,
-    _id(),
-    _refers("work_order_id", "work_orders.id"),
-    _text("task_id"),
-    _text("type"),
-    _text("worker_id"),
-    _text("key_id"),
-    _number("attempt"),
-    _number("lease_token"),
-    _text("phase"),
+    id_column(),
+    refers("work_order_id", "work_orders.id"),
+    text_column("task_id"),
+    text_column("type"),
+    text_column("worker_id"),
+    text_column("key_id"),
+    number("attempt"),
+    number("lease_token"),
+    text_column("phase"),
     Column("outcome", Text),
     Column("failure", Text),
-    _number("started_at"),
+    number("started_at"),
     Column("ended_at", BigInteger),
-    _text("usage", default="{}"),
+    text_column("usage", default="{}"),
     Column("base_sha", Text),
     Column("head_sha", Text),
     Column("session_id", Text),
     Column("delivery", Text),
-    _text("artifacts", default="[]"),
-    _number("verified", default=0),
-    _text("summary", default=""),
-    _number("comments_heard", default=0),
+    text_column("artifacts", default="[]"),
+    number("verified", default=0),
+    text_column("summary", default=""),
+    number("comments_heard", default=0),
     UniqueConstraint("work_order_id", "lease_token"),
     sqlite_with_rowid=False,
 )
 
 evidence = Table(
-    "evidence", metadata, _refers("execution_id", "executions.id"), _text("content"), _text("envelope", default="")
+    "evidence",
+    metadata,
+    refers("execution_id", "executions.id"),
+    text_column("content"),
+    text_column("envelope", default=""),
 )
 evidence.append_constraint(PrimaryKeyConstraint(evidence.c.execution_id))
 
 transcripts = Table(
     "transcripts",
     metadata,
-    _refers("execution_id", "executions.id"),
-    _number("number"),
-    _text("entry"),
+    refers("execution_id", "executions.id"),
+    number("number"),
+    text_column("entry"),
     PrimaryKeyConstraint("execution_id", "number"),
 )
 
 artifacts = Table(
     "artifacts",
     metadata,
-    _refers("execution_id", "executions.id"),
-    _text("name"),
-    _text("sha256"),
-    _number("size"),
-    _number("stored_at"),
+    refers("execution_id", "executions.id"),
+    text_column("name"),
+    text_column("sha256"),
+    number("size"),
+    number("stored_at"),
     PrimaryKeyConstraint("execution_id", "name"),
     Index("ix_artifacts_sha256", "sha256"),
 )
@@ -219,56 +201,56 @@ artifacts = Table(
 workers = Table(
     "workers",
     metadata,
-    _id(),
-    _text("name"),
-    _text("worker_type"),
-    _text("version"),
-    _text("host"),
-    _number("slots"),
-    _text("specializations"),
-    _text("tools"),
-    _text("key_id"),
-    _text("status"),
-    _text("current_tasks"),
-    _text("metrics"),
-    _number("registered_at"),
-    _number("seen_at"),
+    id_column(),
+    text_column("name"),
+    text_column("worker_type"),
+    text_column("version"),
+    text_column("host"),
+    number("slots"),
+    text_column("specializations"),
+    text_column("tools"),
+    text_column("key_id"),
+    text_column("status"),
+    text_column("current_tasks"),
+    text_column("metrics"),
+    number("registered_at"),
+    number("seen_at"),
     Column("note", Text),
-    _number("draining"),
+    number("draining"),
     Column("session", Text),
-    _number("claims_answered", default=0),
-    _number("protocol", default=1),
-    _text("account", default="default"),
+    number("claims_answered", default=0),
+    number("protocol", default=1),
+    text_column("account", default="default"),
 )
 
 model_limits = Table(
     "model_limits",
     metadata,
     Column("account", Text, primary_key=True),
-    _number("until"),
-    _number("told_at"),
-    _text("told_by"),
-    _text("why"),
+    number("until"),
+    number("told_at"),
+    text_column("told_by"),
+    text_column("why"),
 )
 """Until when the workers of an account with the model get no orders, because its limit is used up."""
 
 requests = Table(
     "requests",
     metadata,
-    _id(),
-    _text("task_id"),
-    _refers("work_order_id", "work_orders.id"),
-    _refers("execution_id", "executions.id"),
-    _text("kind"),
-    _text("message"),
-    _text("context"),
-    _text("options"),
-    _number("created_at"),
-    _number("expires_at"),
-    _text("status"),
+    id_column(),
+    text_column("task_id"),
+    refers("work_order_id", "work_orders.id"),
+    refers("execution_id", "executions.id"),
+    text_column("kind"),
+    text_column("message"),
+    text_column("context"),
+    text_column("options"),
+    number("created_at"),
+    number("expires_at"),
+    text_column("status"),
     Column("response", Text),
     Column("call", Text),
-    _text("unanswered", default="decide"),
+    text_column("unanswered", default="decide"),
     Column("assistant", Text),
     Column("assistant_at", BigInteger),
     Index("ix_requests_work_order_id", "work_order_id"),
@@ -280,135 +262,32 @@ requests = Table(
 precedents = Table(
     "precedents",
     metadata,
-    _id(),
-    _number("created_at"),
-    _text("created_by"),
+    id_column(),
+    number("created_at"),
+    text_column("created_by"),
     Column("expires_at", BigInteger),
     Column("forgotten_at", BigInteger),
-    _refers("request_id", "requests.id"),
-    _text("kind"),
+    refers("request_id", "requests.id"),
+    text_column("kind"),
     Column("type", Text),
     Column("repository", Text),
-    _number("permission"),
-    _text("likeness"),
-    _text("message"),
-    _text("response"),
+    number("permission"),
+    text_column("likeness"),
+    text_column("message"),
+    text_column("response"),
     Index("ix_precedents_likeness", "likeness"),
 )
 """`likeness` is a digest of what a request must have in common with the one that was answered; type and repository are
 where it holds, NULL for everywhere; `permission` is the rank of the highest level at which it does."""
 
-repositories = Table(
-    "repositories",
-    metadata,
-    _id(),
-    _text("address"),
-    _text("settings"),
-    _number("created_at"),
-    _text("created_by"),
-    _number("updated_at"),
-    Column("credential", Text),
-    Column("secret", Text),
-    Column("webhook", Text),
-    Column("trouble", Text),
-    UniqueConstraint("address"),
-)
-"""What operators say of repositories. `address` is the normal form of theirs; `credential` says what kind is kept, and
-`secret` and `webhook` are sealed."""
-
-repository_spellings = Table(
-    "repository_spellings",
-    metadata,
-    Column("url", Text, primary_key=True),
-    _text("repository_id"),  # no foreign key, here and below: what is removed meanwhile must not fail an order's end
-    Index("ix_repository_spellings_repository_id", "repository_id"),
-)
-"""Under which addresses orders name a repository that the server knows, each as it was written."""
-
-repository_days = Table(
-    "repository_days",
-    metadata,
-    _text("repository_id"),
-    _number("day"),
-    Column("spent_usd", Float, nullable=False),
-    PrimaryKeyConstraint("repository_id", "day"),
-)
-"""What executions that ended on a day (counted from 1970, UTC) have cost."""
-
-errands = Table(
-    "errands",
-    metadata,
-    _id(),
-    _text("key"),
-    _text("repository"),
-    _text("errand"),
-    _number("due"),
-    _number("not_before", default=0),
-    _number("ready_at"),
-    _number("version", default=1),
-    Column("worker_id", Text),
-    _number("given_version", default=0),
-    _number("tries", default=0),
-    _text("unable", default="[]"),
-    _text("trouble", default=""),
-    UniqueConstraint("key"),
-    Index("ix_errands_ready_at", "ready_at", "id"),
-    Index("ix_errands_repository", "repository"),
-    Index("ix_errands_worker_id", "worker_id"),
-)
-"""What the server wants of forges. `ready_at` is when somebody may take it: the later of `due` and `not_before`, or, of
-one that `worker_id` has, the end of that worker's time. `version` grows with each wish, and `given_version` is the one
-that the worker was given."""
-
-intake = Table(
-    "intake",
-    metadata,
-    _text("address"),
-    _text("what"),
-    _text("task_id"),
-    _number("at"),
-    PrimaryKeyConstraint("address", "what"),
-)
-"""What was made of issues and comments on forges. Never removed, so that nothing is made of them again."""
-
-intake_tasks = Table(
-    "intake_tasks",
-    metadata,
-    Column("task_id", Text, primary_key=True),
-    _text("repository_id"),
-    _number("number"),
-    _number("is_pull"),
-    _text("said", default=""),
-    Column("asked", Text),
-    Column("asked_at", BigInteger),
-    Index("ix_intake_tasks_repository_id", "repository_id", "asked"),
-)
-"""The status comments of tasks from forges: what each is to say, and which request it shows since when."""
-
-intake_looks = Table(
-    "intake_looks", metadata, Column("repository_id", Text, primary_key=True), _number("seen_to"), _text("users")
-)
-"""Up to when everything on the forge was seen, and whose words counted then."""
-
-follow_ups = Table(
-    "follow_ups",
-    metadata,
-    Column("task_id", Text, ForeignKey("tasks.id"), primary_key=True),
-    _text("latest"),
-    _text("state"),
-    _text("content"),
-    Index("ix_follow_ups_latest", "latest"),
-)
-"""Pull requests of ours that are followed, by the task that opened them. `latest` is the task that delivered last."""
-
 comments = Table(
     "comments",
     metadata,
-    _refers("work_order_id", "work_orders.id"),
-    _number("number"),
-    _number("at"),
-    _text("author"),
-    _text("text"),
+    refers("work_order_id", "work_orders.id"),
+    number("number"),
+    number("at"),
+    text_column("author"),
+    text_column("text"),
     PrimaryKeyConstraint("work_order_id", "number"),
 )
 
@@ -416,7 +295,7 @@ readers = Table(
     "readers",
     metadata,
     Column("name", Text, primary_key=True),
-    _number("position"),
+    number("position"),
     Column("held_by", Text),
     Column("held_until", BigInteger),
 )
@@ -427,27 +306,27 @@ events = Table(
     "events",
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    _number("at"),
-    _text("kind"),
+    number("at"),
+    text_column("kind"),
     Column("task_id", Text),
     Column("work_order_id", Text),
     Column("execution_id", Text),
     Column("worker_id", Text),
-    _text("actor"),
-    _text("data"),
+    text_column("actor"),
+    text_column("data"),
     Index("ix_events_task_id", "task_id", "seq"),
 )
 
 keys = Table(
     "keys",
     metadata,
-    _id(),
-    _text("name"),
-    _text("prefix"),
-    _text("digest"),
-    _text("scope"),
-    _number("created_at"),
-    _text("created_by"),
+    id_column(),
+    text_column("name"),
+    text_column("prefix"),
+    text_column("digest"),
+    text_column("scope"),
+    number("created_at"),
+    text_column("created_by"),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("former_prefix", Text),
@@ -461,12 +340,12 @@ audit = Table(
     "audit",
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
-    _number("at"),
-    _text("kind"),
-    _text("actor"),
-    _number("events_to"),
-    _text("data"),
-    _text("previous"),
-    _text("hash"),
+    number("at"),
+    text_column("kind"),
+    text_column("actor"),
+    number("events_to"),
+    text_column("data"),
+    text_column("previous"),
+    text_column("hash"),
 )
 """A trigger refuses to change or delete its rows."""

@@ -36,6 +36,7 @@ from agentvine.domain.request import ControllerResponse, WorkerRequest
 from agentvine.domain.work_order import WorkOrder
 from agentvine.wire import messages as m
 from agentvine.wire.errands import ErrandPlane
+from agentvine.wire.lending import HandedCredential
 
 
 class ControlPlane(ErrandPlane, Protocol):
@@ -73,7 +74,7 @@ class ControlPlane(ErrandPlane, Protocol):
         """Acknowledge the claim; the lease now lasts its full time."""
         ...
 
-    async def credential(self, work_order_id: str, held: m.Held) -> m.HandedCredential | None:
+    async def credential(self, work_order_id: str, held: m.Held) -> HandedCredential | None:
         """What the server keeps for the repository of an order that is held; None if it keeps nothing.
 
         Raises `Forbidden` if what is between us could be read by others.

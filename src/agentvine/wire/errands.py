@@ -12,7 +12,8 @@ from pydantic import Field
 from agentvine.domain.base import Model
 from agentvine.domain.errand import Errand, ErrandResult
 from agentvine.domain.ids import ErrandId, WorkerId
-from agentvine.wire.messages import LONGEST_WAIT, HandedCredential
+from agentvine.wire.lending import HandedCredential
+from agentvine.wire.messages import LONGEST_WAIT
 
 
 class ErrandClaim(Model):

@@ -7,7 +7,6 @@ from pydantic import Field, JsonValue, computed_field, field_validator
 from agentvine.domain.base import Line, Model, Moment, Note, SessionName, Strict, Text
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
-from agentvine.domain.forge import ForgeKind
 from agentvine.domain.ids import ExecutionId, RequestId, TaskId, WorkerId, WorkOrderId
 from agentvine.domain.model_limit import DEFAULT_ACCOUNT, ModelAccount, ModelLimit
 from agentvine.domain.precedent import Remember
@@ -138,15 +137,6 @@ class Claimed(Model):
     """For a task that goes on with a completed one: the execution that delivered that one."""
     grows: Growing | None = None
     """For one that goes on with a delivery onto a branch of its own: where that began."""
-
-
-class HandedCredential(Model):
-    """What the server keeps for the repository of an order or an errand: for whoever holds that, as long as it does."""
-
-    username: Line
-    secret: str = Field(repr=False)
-    forge: ForgeKind | None = None
-    """What software its forge runs, if an operator has said so."""
 
 
 class LeaseRef(Model):

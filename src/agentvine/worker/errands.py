@@ -27,7 +27,8 @@ from agentvine.kit.backoff import Backoff
 from agentvine.kit.logs import logger
 from agentvine.kit.shutdown import Shutdown
 from agentvine.wire.errands import ErrandClaim, ErrandHeld, ErrandPlane, GivenErrand
-from agentvine.wire.messages import LARGEST_BODY, HandedCredential
+from agentvine.wire.lending import HandedCredential
+from agentvine.wire.messages import LARGEST_BODY
 from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable, Lookout
 from agentvine.worker.git_errors import GitFailed, GitTrouble, RepositoryProblem
 

@@ -17,7 +17,8 @@ from agentvine.domain.worker_types import TaskType
 from agentvine.kit import failpoints
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import logger
-from agentvine.wire.messages import Claimed, HandedCredential, NewRequest
+from agentvine.wire.lending import HandedCredential
+from agentvine.wire.messages import Claimed, NewRequest
 from agentvine.worker.access import Access
 from agentvine.worker.agent.boxed import claude_in
 from agentvine.worker.agent.sessions import recording

@@ -13,7 +13,8 @@ from agentvine.domain.repository_settings import address_of
 from agentvine.kit.clock import Clock
 from agentvine.kit.logs import hide
 from agentvine.wire.control_plane import ControlPlane
-from agentvine.wire.messages import Claimed, HandedCredential, Held
+from agentvine.wire.lending import HandedCredential
+from agentvine.wire.messages import Claimed, Held
 from agentvine.worker.git_errors import GitFailed, GitTrouble
 
 _FRESH_SECONDS = 300.0

@@ -18,6 +18,7 @@ from agentvine.kit.redaction import Redactor, mapped, password_of
 from agentvine.wire import messages as m
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
+from agentvine.wire.lending import HandedCredential
 from agentvine.worker.settings import WorkerConfig
 
 _WORDS = (".json", ".jsonl", ".md", ".txt", ".log")
@@ -51,7 +52,7 @@ class RedactingPlane:
     async def start(self, work_order_id: str, held: m.Held) -> m.RenewedLease:
         return await self._plane.start(work_order_id, held)
 
-    async def credential(self, work_order_id: str, held: m.Held) -> m.HandedCredential | None:
+    async def credential(self, work_order_id: str, held: m.Held) -> HandedCredential | None:
         return await self._plane.credential(work_order_id, held)
 
     async def phase(self, execution_id: str, report: m.PhaseReport) -> None:
@@ -107,7 +108,7 @@ class RedactingPlane:
     async def claim_errand(self, ask: ErrandClaim) -> GivenErrand | None:
         return await self._plane.claim_errand(ask)
 
-    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> m.HandedCredential | None:
+    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> HandedCredential | None:
         return await self._plane.errand_credential(errand_id, held)
 
     async def end_errand(self, errand_id: str, result: ErrandResult) -> None:

@@ -318,7 +318,7 @@ class API:
         if job.state == "pending":
             raise _No(409, "the job is still running")
         self._activity.run_again(job)
-        return Response(status_code=201)
+        return JSONResponse(self._shapes.job(job), 201)
 
 
 def _text(told: dict[str, JsonValue], name: str) -> str:

@@ -47,7 +47,15 @@ class Shapes:
 
     def issue(self, issue: Issue) -> Shape:
         """An issue, or a pull request as one."""
-        pull = issue.pull
+        page, pull = self.page_of(issue), issue.pull
+        return {
+            **self._discussed(issue),
+            "pull_request": None if pull is None else {"merged": pull.merged, "html_url": page},
+            "repository": {"id": 1, "name": NAME, "owner": OWNER, "full_name": f"{OWNER}/{NAME}"},
+        }
+
+    def _discussed(self, issue: Issue) -> Shape:
+        """What issues and pull requests have in common."""
         return {
             "id": 1000 + issue.number,
             "number": issue.number,
@@ -62,8 +70,6 @@ class Shapes:
             "comments": len(issue.comments),
             "created_at": when(issue.created_at),
             "updated_at": when(issue.updated_at),
-            "pull_request": None if pull is None else {"merged": pull.merged, "html_url": self.page_of(issue)},
-            "repository": {"id": 1, "name": NAME, "owner": OWNER, "full_name": f"{OWNER}/{NAME}"},
         }
 
     def whole(self, issue: Issue) -> Shape:
@@ -93,14 +99,16 @@ class Shapes:
     def pull(self, issue: Issue, pull: Pull) -> Shape:
         """A pull request."""
         head, base = ((pull.branch, pull.head_sha), (pull.target, pull.base_sha))
+        merge: Shape = {}
+        if pull.merged_at is not None:
+            merge = {"merged_at": when(pull.merged_at), "merge_commit_sha": pull.merged_sha}
         return {
-            **self.issue(issue),
+            **self._discussed(issue),
+            **merge,
             "draft": False,
             "diff_url": f"{self.page_of(issue)}.diff",
             "mergeable": pull.mergeable,
             "merged": pull.merged,
-            "merged_at": None if pull.merged_at is None else when(pull.merged_at),
-            "merge_commit_sha": pull.merged_sha,
             "requested_reviewers": [self.user(name) for name in pull.reviewers],
             "head": self._end(*head),
             "base": self._end(*base),
@@ -175,22 +183,25 @@ class Shapes:
     def job(self, job: Job) -> Shape:
         """A job of the forge's actions."""
         progress = self._progress(job)
-        step: Shape = {"name": job.step, "number": 1, **{name: progress[name] for name in ("status", "conclusion")}}
+        step: Shape = {"name": job.step, "number": 1, "status": progress["status"], **_conclusion(job)}
         return {**progress, "run_id": job.id, "name": job.name, "steps": [step]}
 
     def _progress(self, job: Job) -> Shape:
-        over = job.state != "pending"
         return {
             "id": job.id,
             "html_url": self._page_of_job(job),
             "head_sha": job.sha,
-            "status": "completed" if over else "in_progress",
-            "conclusion": job.state if over else None,
+            "status": "in_progress" if job.state == "pending" else "completed",
+            **_conclusion(job),
             "run_attempt": job.attempt,
         }
 
     def _page_of_job(self, job: Job) -> str:
         return f"{self.page}/actions/runs/{job.id}/jobs/{job.id}"
+
+
+def _conclusion(job: Job) -> Shape:
+    return {} if job.state == "pending" else {"conclusion": job.state}
 
 
 def when(at: datetime) -> str:

@@ -72,8 +72,7 @@ async def demo(stage: Stage, told: Told) -> Account:
         forge = await stack.enter_async_context(running_forge(where / "purse.git", where / "forge", git, token))
         model = await stack.enter_async_context(serve(script))
         told.show.say("starting server, broker and a worker")
-        more = {**model.variables, "FORGES": str(_file_of_forges(where, forge))}
-        context = await stack.enter_async_context(fleet(where, stage, "feature=1", more))
+        context = await stack.enter_async_context(fleet(where, stage, "feature=1", model.variables))
         desk = HTTPFrontDesk(await stack.enter_async_context(APIClient(context.url, context.key)))
         forge.webhooks.hook = Hook(f"{context.url}/api/v1/webhooks/gitea", await _added(where, stage, forge))
         account = await _Story(people, forge, desk, told, model).play(remote)
@@ -84,12 +83,6 @@ async def demo(stage: Stage, told: Told) -> Account:
 def _written() -> tuple[People, Script]:
     data = tomllib.loads(files("agentvine.demo").joinpath("data/forge.toml").read_text(encoding="utf-8"))
     return People.model_validate(data.pop("people")), Script.model_validate(data)
-
-
-def _file_of_forges(where: Path, forge: Forge) -> Path:
-    path = where / "forges.toml"
-    path.write_text(f'[[forge]]\nkind = "gitea"\nurl = "{forge.url}"\n', encoding="utf-8")
-    return path
 
 
 async def _added(where: Path, stage: Stage, forge: Forge) -> str:

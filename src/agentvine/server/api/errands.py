@@ -7,10 +7,10 @@ from agentvine.domain.errand import ErrandResult
 from agentvine.server.api.endpoints import Api, Plane, Serving
 from agentvine.server.api.repositories import handed
 from agentvine.server.privacy import check_private, not_to_be_kept
-from agentvine.wire import messages as m
 from agentvine.wire import routes
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
+from agentvine.wire.lending import HandedCredential
 
 api = Api("errands")
 
@@ -21,9 +21,7 @@ async def claim_errand(plane: ControlPlane, ask: ErrandClaim) -> GivenErrand | N
     return await plane.claim_errand(ask)
 
 
-@api.route(
-    routes.ERRAND_CREDENTIAL, responses={204: {"description": "None is kept"}}, response_model=m.HandedCredential
-)
+@api.route(routes.ERRAND_CREDENTIAL, responses={204: {"description": "None is kept"}}, response_model=HandedCredential)
 async def errand_credential(
     request: Request, serving: Serving, plane: Plane, errand_id: str, held: ErrandHeld
 ) -> Response:

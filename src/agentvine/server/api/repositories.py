@@ -9,6 +9,7 @@ from agentvine.server.privacy import check_private, not_to_be_kept
 from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire import routes
+from agentvine.wire.lending import HandedCredential
 
 api = Api("repositories")
 
@@ -47,14 +48,14 @@ async def remove_repository(desk: Desk, repository_id: str) -> Repository:
     return await desk.remove_repository(repository_id)
 
 
-@api.route(routes.HAND_OUT, responses={204: {"description": "None is kept"}}, response_model=m.HandedCredential)
+@api.route(routes.HAND_OUT, responses={204: {"description": "None is kept"}}, response_model=HandedCredential)
 async def hand_out(request: Request, serving: Serving, plane: Plane, work_order_id: str, held: m.Held) -> Response:
     """What is kept for the repository of an order, for the worker that holds it."""
     check_private(request.scope, serving)
     return not_to_be_kept(handed(await plane.credential(work_order_id, held)))
 
 
-def handed(credential: m.HandedCredential | None) -> Response:
+def handed(credential: HandedCredential | None) -> Response:
     """A credential as an answer."""
     if credential is None:
         return Response(status_code=204)

@@ -19,6 +19,7 @@ from agentvine.testing.site import WORKER, Site
 from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire.front_desk import FrontDesk
+from agentvine.wire.lending import HandedCredential
 
 SPELLED = "https://GIT.example:443/team/project/"
 """Another spelling of `REPOSITORY`."""
@@ -120,7 +121,7 @@ class RepositorySecrets:
         claimed = await worker.take_and_start()
         held = m.Held(token=claimed.lease.token)
         got = await worker.plane.credential(claimed.order.id, held)
-        assert got == m.HandedCredential(username="robot", secret=TOKEN)
+        assert got == HandedCredential(username="robot", secret=TOKEN)
         assert TOKEN not in repr(got) + repr(new) + repr(saved)
         with pytest.raises(Forbidden):
             await other.plane.credential(claimed.order.id, held)
