@@ -49,8 +49,9 @@ def _parts(standing: Standing) -> list[str]:
         case OrderStatus.PENDING:
             return ["It is queued: a worker takes it when one is free."]
         case OrderStatus.RUNNING | OrderStatus.WAITING:
-            again = [_delivered(standing)] if order.task_id != standing.task.id else []
-            return [*again, "It is being worked on."]
+            if order.task_id != standing.task.id:
+                return [_delivered(standing), "It is being gone on with."]
+            return ["It is being worked on."]
         case OrderStatus.COMPLETED:
             return [_delivered(standing)]
         case OrderStatus.FAILED:

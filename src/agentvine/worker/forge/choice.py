@@ -78,31 +78,40 @@ class Forges:
         `NoForge` for an address of no known forge, and where there is nothing to sign in with: the branch is pushed all
         the same. Raises GitFailed if the credential cannot be found out.
         """
+        hosted = await self._hosted(url)
+        if hosted is None:
+            return NoForge()
+        if isinstance(hosted, ForgeSite):
+            _log.warning("no token for the forge: branches are pushed, and nothing is opened", forge=hosted.url)
+            return NoForge()
+        return hosted
+
+    async def _hosted(self, url: str) -> "HostedForge | ForgeSite | None":
+        """The forge, or only its site if there is nothing to sign in with; None if it is on none."""
         told = self._told.get(address_of(url))
         if told is not None and told.kind is ForgeKind.NONE:
-            return NoForge()
+            return None
         for site in (*self._sites, *([told] if told is not None else [])):
             repository = site.repository_of(url)
             if repository is None:
                 continue
             if site.kind is ForgeKind.NONE:
-                return NoForge()
+                return None
             if site.url in self._apps:
                 return HostedForge(self, site, repository, None)
             found = await self._credentials.of(f"{site.url}/{repository}")
             if found is None or found.secret is None:
-                _log.warning("no token for the forge: branches are pushed, and nothing is opened", forge=site.url)
-                return NoForge()
+                return site
             return HostedForge(self, site, repository, found.secret)
-        return NoForge()
+        return None
 
     async def lookout(self, url: str) -> Lookout | None:
         """Who looks at the repository at `url` for us; None where there is no forge, or nothing to sign in with.
 
         Raises GitFailed if the credential cannot be found out.
         """
-        forge = await self.of(url)
-        return HostedLookout(forge) if isinstance(forge, HostedForge) else None
+        hosted = await self._hosted(url)
+        return HostedLookout(hosted) if isinstance(hosted, HostedForge) else None
 
     def connection(self, site: ForgeSite, authorize: Authorize) -> Connection:
         """A connection to the API of `site`."""
