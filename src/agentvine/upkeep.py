@@ -38,7 +38,8 @@ def backup(target: _Target, data: _Data = None, database_url: _Url = None, as_js
     """Write a backup of everything; the server may run.
 
     It holds the database as it is at one moment, all artifacts, the signing key and the keys of `agentvine up`: keep it
-    where nobody else can read it. Run it on the server's machine, with the settings of the server.
+    where nobody else can read it. It does not hold `secrets.key`, which opens the secrets of repositories: keep that
+    apart from it. Run it on the server's machine, with the settings of the server.
 
     Exit code: 0 written, 1 not written, 3 written, but the data directory lacks artifacts that the database names.
     """
@@ -52,7 +53,8 @@ def restore(
 ) -> None:
     """Put a backup into an empty place, after checking all of it.
 
-    What ran when it was made is pending again, with no attempt charged. Start the server afterwards.
+    What ran when it was made is pending again, with no attempt charged. Put `secrets.key` back beside it, or give each
+    repository its secrets anew. Start the server afterwards.
 
     Exit code: 0 done, 1 refused: the backup is damaged or newer, or the place is not empty; nothing has changed then.
     """

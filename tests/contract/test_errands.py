@@ -11,17 +11,19 @@ from pydantic import SecretStr
 
 from agentvine.domain.audit import AuditKind
 from agentvine.domain.errand import Errand, ErrandResult, LookAtIssue, Say
-from agentvine.domain.errors import Forbidden, LeaseLost, NotFound
+from agentvine.domain.errors import AgentVineError, Conflict, Forbidden, LeaseLost, NotFound
 from agentvine.domain.forge import Said
 from agentvine.domain.key import Role, Scope
+from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.repository_settings import NewCredential, RepositorySettings
+from agentvine.domain.worker_types import TaskType
 from agentvine.server.errands import FOR_GOOD_SECONDS, LEASE_SECONDS, Trouble
 from agentvine.store import errands
 from agentvine.store.unit import Unit
 from agentvine.testing.cast import REPOSITORY, Hand, a_worker
 from agentvine.testing.http import HttpSite, http_site
 from agentvine.testing.site import InProcessSite
-from agentvine.wire.administration import NewRepository
+from agentvine.wire.administration import NewRepository, RepositoryChanges
 from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
 
 ELSEWHERE = "https://git.example/team/other.git"
@@ -36,8 +38,12 @@ class Heard:
     arrivals: list[tuple[str, ErrandResult]] = field(default_factory=list)
     troubles: list[tuple[str, Trouble]] = field(default_factory=list)
     again: tuple[Errand, float] | None = None
+    refuses: AgentVineError | None = None
 
     def arrived(self, unit: Unit, name: str, errand: Errand, result: ErrandResult) -> None:
+        if self.refuses is not None:
+            self.site.control.errands.forget(unit, "test:other")
+            raise self.refuses
         self.arrivals.append((name, result))
         if self.again is not None:
             errand, seconds = self.again
@@ -226,11 +232,71 @@ async def test_a_credential_is_lent_to_who_has_the_errand_and_each_time_it_is_to
         await two.plane.errand_credential(given.id, theirs)
     with pytest.raises(Forbidden):
         await two.plane.errand_credential(given.id, mine)
+    assert await one.plane.errand_credential(given.id, mine) == lent
+    served.site.clock.advance(LEASE_SECONDS)
+    with pytest.raises(LeaseLost):
+        await one.plane.errand_credential(given.id, mine)
+    assert await take(one) == given
+    assert await one.plane.errand_credential(given.id, mine) == lent
     await end(one, given)
     with pytest.raises(LeaseLost):
         await one.plane.errand_credential(given.id, mine)
     told = [one for one in (await desk.audit()).items if one.kind is AuditKind.CREDENTIAL_HANDED_OUT]
-    assert [(one.data["errand_id"], one.data["worker_id"]) for one in told] == [(given.id, one.id)]
+    assert [(one.data["errand_id"], one.data["worker_id"]) for one in told] == [(given.id, one.id)], "once an hour"
+    served.site.clock.advance(3600)
+    await wish(served.site, "test:b", look(2))
+    given = await take(one)
+    await one.plane.errand_credential(given.id, mine)
+    told = [one for one in (await desk.audit()).items if one.kind is AuditKind.CREDENTIAL_HANDED_OUT]
+    assert len(told) == 2
+
+
+async def test_errands_are_for_keys_that_may_work_on_all_that_can_come_of_them(served: HttpSite, heard: Heard) -> None:
+    site, desk = served.site, await served.front_desk()
+    supervised = Scope(role=Role.WORKER, permission_level=PermissionLevel.SUPERVISED)
+    docs = await a_worker(served, "wrk_docs", scope=Scope(role=Role.WORKER, worker_types=(TaskType.TEST,)))
+    low, one = await a_worker(served, "wrk_low", scope=supervised), await a_worker(served)
+    here = Scope(role=Role.WORKER, repositories=(REPOSITORY.removesuffix(".git"),))
+    spelled = await a_worker(served, "wrk_spelled", scope=here)
+    await wish(site, "test:a", look())
+    assert await claim(docs) is None
+    assert await claim(low) is None, "what is said of no level may have any"
+    await end(one, await take(one), unable=True, error="no token")
+    assert heard.troubles == [], "one is left"
+    await end(spelled, await take(spelled), unable=True, error="no token")
+    assert len(heard.troubles) == 1, "nobody waits for those who may not"
+    said = RepositorySettings(repository=REPOSITORY, permission_level=PermissionLevel.SUPERVISED)
+    await desk.add_repository(NewRepository(settings=said, credential=NewCredential(token=SecretStr("token-01234567"))))
+    assert await claim(docs) is None
+    given = await take(low)
+    assert await low.plane.errand_credential(given.id, ErrandHeld(worker_id=low.id)) is not None
+    (found,) = (await desk.repositories()).items
+    await desk.change_repository(found.id, RepositoryChanges(settings={"permission_level": "autonomous"}))
+    with pytest.raises(Forbidden):
+        await low.plane.errand_credential(given.id, ErrandHeld(worker_id=low.id))
+    with pytest.raises(Forbidden):
+        await end(low, given)
+    assert await claim(low) is None, "and what it had is free"
+    assert await take(one) == given
+
+
+async def test_what_cannot_be_handled_is_put_off_and_nothing_else_waits(served: HttpSite, heard: Heard) -> None:
+    site, one = served.site, await a_worker(served)
+    await wish(site, "test:a", look())
+    await wish(site, "test:other", look(2), 1)
+    heard.refuses = Conflict("there are 1000 comments", status="full")
+    await end(one, await take(one))
+    ((name, trouble),) = heard.troubles
+    assert (name, trouble.for_good) == ("a", False)
+    assert "1000 comments" in trouble.why
+    heard.refuses = None
+    site.clock.advance(1)
+    given = await take(one)
+    assert given.errand == look(2), "and what the handler had begun with was undone"
+    await end(one, given)
+    site.clock.advance(60)
+    await end(one, await take(one))
+    assert [name for name, _ in heard.arrivals] == ["other", "a"]
 
 
 async def test_a_long_poll_is_woken_by_a_wish_and_by_what_becomes_due(served: HttpSite, heard: Heard) -> None:

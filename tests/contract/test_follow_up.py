@@ -16,12 +16,16 @@ from agentvine.cli.sheet import draw
 from agentvine.domain.errand import Errand, ErrandResult, LookAtPull, LookForWork, RunAgain, Say, WorkSeen
 from agentvine.domain.event import Event, EventKind
 from agentvine.domain.execution import Delivery, Phase
-from agentvine.domain.forge import FailedCheck, ForgeComment, PullSeen, Said
+from agentvine.domain.forge import FailedCheck, ForgeComment, IssueSeen, PullSeen, Said
+from agentvine.domain.key import Role, Scope
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.pull_followed import PullShown, PullState
 from agentvine.domain.repository_settings import FollowUpRules, IntakeRules, RepositorySettings
 from agentvine.domain.task import TaskStatus
 from agentvine.server.errands import FOR_GOOD_SECONDS
+from agentvine.server.intake_teller import IntakeTeller
+from agentvine.store import retention
+from agentvine.store.unit import Unit
 from agentvine.testing.cast import REPOSITORY, Hand, a_task, a_worker, used
 from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire import administration as adm
@@ -47,6 +51,8 @@ class Play:
     hand: Hand
     seen: dict[str, Any] = field(default_factory=dict)
     done: list[Errand] = field(default_factory=list)
+    brought_in: tuple[ForgeComment, ...] = ()
+    """What a look for work finds on the pull request."""
     refuses: bool = False
     """The forge runs no check again."""
 
@@ -98,9 +104,19 @@ class Play:
                 shown = {"number": 1, "url": URL, "state": "open", "branch": BRANCH, "target": "main", **self.seen}
                 return ErrandResult(worker_id=self.hand.id, pull=PullSeen.model_validate(shown))
             case Say():
-                return ErrandResult(worker_id=self.hand.id, said=Said(id="9"))
+                return ErrandResult(worker_id=self.hand.id, said=Said(id="9", at=self.site.clock.now()))
             case LookForWork():
-                return ErrandResult(worker_id=self.hand.id, work=WorkSeen())
+                found = IssueSeen(
+                    number=1,
+                    url=URL,
+                    title="Do it",
+                    body="",
+                    author="bot",
+                    at=self.site.clock.now(),
+                    is_pull=True,
+                    comments=self.brought_in,
+                )
+                return ErrandResult(worker_id=self.hand.id, work=WorkSeen(issues=(found,)))
             case _ if self.refuses:
                 return ErrandResult(worker_id=self.hand.id, error="it has no such right", for_good=True)
             case _:
@@ -156,7 +172,7 @@ def passed() -> dict[str, object]:
 
 def said(id_: str, author: str = "mira", body: str = "Call it `total`.", **more: object) -> ForgeComment:
     at = a_moment()
-    return ForgeComment.model_validate({"id": id_, "author": author, "body": body, "at": at, **more})
+    return ForgeComment.model_validate({"id": id_, "author": author, "body": body, "at": at} | more)
 
 
 def a_moment() -> str:
@@ -348,3 +364,124 @@ async def test_one_that_is_not_shown_for_a_moment_is_not_gone(play: Play) -> Non
         while (given := await play.hand.plane.claim_errand(ErrandClaim(worker_id=play.hand.id))) is not None:
             await play.hand.plane.end_errand(given.id, result)
     assert (await play.shown(task)).state is PullState.GONE
+
+
+async def test_nothing_goes_on_in_the_name_of_a_key_that_has_ended(play: Play) -> None:
+    member = await play.site.front_desk(Scope(role=Role.MEMBER))
+    task = (await member.submit(a_task(permission_level=PermissionLevel.SUPERVISED))).id
+    await play.delivers(sha(1))
+    await play.looks(comments=(said("c1"),))
+    first = await play.following(task)
+    assert first is not None
+    failed = await play.hand.fail(await play.works())
+    while failed.status.value != "failed":
+        play.site.clock.advance(600)
+        failed = await play.hand.fail(await play.works())
+    await play.desk.revoke_key((await member.who_am_i()).key.id)
+    asked: tuple[ForgeComment, ...] = (said("c1"), said("c2", body="Again."))
+    for _ in range(3):
+        await play.looks(comments=asked)
+    assert (await play.desk.task(first)).task.status is TaskStatus.FAILED
+    assert f"submitted {first} has ended" in ((await play.shown(task)).stopped or "")
+    assert len(await play.events(task, EventKind.FOLLOW_UP_STOPPED)) == 1, "it is said once"
+
+    await play.desk.retry(first, m.Retry(comment="Go on."))
+    await play.looks(comments=asked)
+    assert "Again." in await play.told(first), "whoever goes on by hand is told what was said"
+    await play.delivers(sha(2), heard=3)
+    await play.looks(comments=(*asked, said("c3", body="And more.")))
+    assert await play.following(task) is None, "it is still that key's"
+
+
+async def test_comments_are_lost_neither_with_a_cancelled_task_nor_with_a_full_one(play: Play) -> None:
+    task = await play.opened()
+    asked: tuple[ForgeComment, ...] = (said("c1"), said("c0", body="Drop it all.", edited=True))
+    await play.looks(comments=asked)
+    first = await play.following(task)
+    assert first is not None and "Drop it all" not in await play.told(first), "that may be somebody else's word"
+    await play.desk.cancel(first)
+    await play.looks(comments=asked)
+    assert await play.following(task) is None, "whoever cancels it means it"
+    asked += (said("c2", body="Sort it."),)
+    await play.looks(comments=asked)
+    second = await play.following(task)
+    assert second not in {None, first}
+    told = await play.told(second or "")
+    assert "Call it `total`." in told and "Sort it." in told
+    await play.delivers(sha(2), heard=2)
+    assert len([one for one in await play.runs() if isinstance(one, Say)]) == 2
+
+    asked += (said("c3", body="Round it."),)
+    await play.looks(comments=asked)
+    third = (await play.desk.task(await play.following(task) or "")).order
+    await play.site.database.write(lambda unit: fill(unit, third.id))
+    asked += (said("c4", body="Test it."),)
+    for _ in range(2):
+        await play.looks(comments=asked)
+    assert "1000" in ((await play.shown(task)).stopped or "")
+    assert len(await play.events(task, EventKind.FOLLOW_UP_STOPPED)) == 1
+    await play.delivers(sha(3), heard=1000)
+    await play.looks(comments=asked)
+    assert "Test it." in await play.told(await play.following(task) or ""), "the next task has room for it"
+
+
+def fill(unit: Unit, order_id: str) -> None:
+    """The last comment that an order may have."""
+    unit.run(
+        "INSERT INTO comments (work_order_id, number, at, author, text) VALUES (:id, 1000, 0, 'key_x', 'x')",
+        id=order_id,
+    )
+
+
+async def test_what_is_followed_keeps_all_the_tasks_of_its_row(play: Play) -> None:
+    task = await play.opened()
+    asked: tuple[ForgeComment, ...] = ()
+    row = [task]
+    for number in range(2, 5):
+        asked += (said(f"c{number}", body=f"Say {number}."),)
+        await play.looks(comments=asked)
+        row.append(await play.following(task) or "")
+        await play.delivers(sha(number), heard=1)
+    gone = await play.desk.retry(row[-1], m.Retry(comment="No."))
+    await play.desk.cancel(gone.task_id)
+    other = await play.desk.submit(a_task())
+    await play.desk.cancel(other.id)
+    play.site.clock.advance(100 * 86_400)
+    now = play.site.clock.now()
+    step = await play.site.database.write(lambda unit: retention.orders(unit, now - timedelta(days=30), now, ""))
+    assert step.counts.orders == 1, "the one that belongs to no row"
+    await play.looks(comments=(*asked, said("c9", body="Say 9.")))
+    claimed = await play.works(heard=1)
+    assert claimed.grows is not None
+    assert (claimed.grows.target, claimed.grows.work_order_id) == ("main", (await play.desk.task(task)).order.id)
+
+
+async def test_a_reply_to_a_question_is_no_review(play: Play) -> None:
+    page = await play.desk.repositories()
+    await play.desk.change_repository(page.items[0].id, adm.RepositoryChanges(settings={"default_branch": "main"}))
+    task = await play.opened()
+    teller = IntakeTeller(play.site.control.intake, play.site.database, play.site.clock)
+    await teller.tell()
+    first = said("c1", "noor", "/agentvine test more", at=play.site.clock.now())
+    play.brought_in = (first,)
+    await play.looks(comments=(first,))
+    claimed = await play.hand.take_and_start()
+    request = await play.hand.park(claimed, play.hand.question(claimed, options=("a", "b")))
+    await teller.tell()
+    await play.runs()
+    play.site.clock.advance(5)
+    reply = said("c2", "noor", "2", at=play.site.clock.now())
+    play.brought_in = ()
+    await play.looks(comments=(first, reply))
+    assert await play.following(task) is None, "it may be the answer"
+    play.brought_in = (reply,)
+    await play.looks()
+    answer = (await play.desk.request(request.id)).response
+    assert answer is not None and answer.message == "b"
+    await teller.tell()
+    for _ in range(2):
+        await play.looks()
+    assert await play.following(task) is None, "it was the answer"
+    await play.looks(comments=(first, reply, said("c3", "noor", "Sort it.", at=play.site.clock.now())))
+    follower = await play.following(task)
+    assert follower is not None and "Sort it." in await play.told(follower)

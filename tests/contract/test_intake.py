@@ -232,6 +232,113 @@ async def test_each_comment_answers_one_question_and_failures_are_told(stand: St
     assert "cancelled" in await stand.says()
 
 
+async def test_older_words_show_no_question_and_what_was_said_before_it_answers_nothing(stand: Stand) -> None:
+    await stand.look(stand.issue(labels=("agent",)))
+    await stand.says()
+    claimed = await stand.hand.take_and_start()
+    await stand.teller.tell()
+    on_its_way = await stand.claim()
+    assert on_its_way is not None
+    assert isinstance(on_its_way.errand, Say)
+    asked = await stand.hand.park(claimed, stand.hand.question(claimed))
+    await stand.teller.tell()
+    await stand.end(on_its_way, said=Said(id="s-1", at=stand.site.clock.now()))
+    stand.site.clock.advance(5)
+    stand.comment("of what goes on")
+    await stand.look(stand.issue())
+    await stand.look(stand.issue())
+    assert (await stand.desk.request(asked.id)).response is None, "it was written before the question was shown"
+    stand.comment("because")
+    await stand.look(stand.issue())
+    response = (await stand.desk.request(asked.id)).response
+    assert response is not None
+    assert response.message == "because"
+
+
+async def test_who_waits_for_an_approval_has_nobody_look_more_often(stand: Stand) -> None:
+    await stand.look(stand.issue(labels=("agent",)))
+    claimed = await stand.hand.take_and_start()
+    await stand.hand.park(claimed, stand.hand.question(claimed, RequestKind.APPROVAL, message="May it?"))
+    assert "agentvine approve" in await stand.says()
+    await stand.look(stand.issue())
+    stand.site.clock.advance(299)
+    assert await stand.claim() is None
+    stand.site.clock.advance(1)
+    assert await stand.claim() is not None
+
+
+async def test_a_repository_that_is_added_again_is_told_of_what_came_from_it_before(stand: Stand) -> None:
+    await stand.look(stand.issue(labels=("agent",)))
+    await stand.says()
+    claimed = await stand.hand.take_and_start()
+    await stand.desk.remove_repository(stand.repository_id)
+    assert await stand.says() == ""
+    await stand.desk.add_repository(NewRepository(settings=SETTINGS))
+    told = ""
+    while (given := await stand.claim()) is not None:
+        told += given.errand.text if isinstance(given.errand, Say) else ""
+        await stand.end(given)
+    assert "being worked on" in told, "it is said without anything else happening"
+    asked = await stand.hand.park(claimed, stand.hand.question(claimed))
+    await stand.says()
+    stand.comment("because")
+    await stand.look(stand.issue())
+    assert (await stand.desk.request(asked.id)).response is not None
+    assert len(await stand.tasks()) == 1
+
+
+async def test_each_user_counts_from_when_he_was_named(stand: Stand) -> None:
+    async def named(*users: str) -> None:
+        changes = RepositoryChanges(settings={"intake": {"users": list(users)}})
+        await stand.desk.change_repository(stand.repository_id, changes)
+
+    stand.site.clock.advance(3000)
+    stand.comment("/agentvine docs by ann", author="ann")
+    stand.site.clock.advance(3000)
+    stand.comment("/agentvine docs too early", author="eve")
+    stand.site.clock.advance(1)
+    await named("Ann", "bob", "Eve")
+    stand.comment("/agentvine docs by eve", author="eve")
+    stand.site.clock.advance(1)
+    await named("Ann", "bob", "Eve", "zoe")
+    await stand.look(stand.issue())
+    assert sorted(task.asked.title for task in await stand.tasks()) == ["by ann", "by eve"]
+    await named("Ann", "bob")
+    stand.comment("/agentvine docs while she was not named", author="eve")
+    stand.site.clock.advance(1)
+    await named("Ann", "bob", "Eve")
+    await stand.look(stand.issue())
+    assert len(await stand.tasks()) == 2
+
+
+async def test_looks_go_on_where_nobody_says_anything(stand: Stand) -> None:
+    first = await stand.look(stand.issue())
+    for _ in range(3):
+        stand.site.clock.advance(86_400)
+        await stand.look(stand.issue())
+    last = await stand.look(stand.issue())
+    assert last.since - first.since > timedelta(days=2)
+    stand.site.clock.advance(3600)
+    given = await stand.claim()
+    assert given is not None
+    said_after_the_look = stand.comment("/agentvine docs late")
+    stand.comments.clear()
+    stand.site.clock.advance(7200)
+    await stand.end(given, work=WorkSeen(issues=(stand.issue(),)))
+    stand.comments.append(said_after_the_look)
+    await stand.look(stand.issue())
+    assert [task.asked.title for task in await stand.tasks()] == ["late"], "a worker took long to bring its look back"
+
+
+async def test_what_an_earlier_version_kept_of_looks_is_read(stand: Stand) -> None:
+    old = """UPDATE intake_looks SET users = '["ann", "bob"]' WHERE repository_id = :id"""
+    await stand.site.database.write(lambda unit: unit.run(old, id=stand.repository_id))
+    stand.comment("/agentvine docs by ann")
+    stand.comment("/agentvine docs by eve", author="eve")
+    await stand.look(stand.issue())
+    assert [task.asked.title for task in await stand.tasks()] == ["by ann"]
+
+
 async def test_what_stands_in_the_way_is_said_of_the_repository(stand: Stand) -> None:
     url = "https://git.example/team/docs.git"
     there = await stand.site.front_desk(Scope(role=Role.ADMIN, repositories=(url,)))

@@ -8,6 +8,7 @@ import typer
 
 from agentvine.cli.main import app
 from agentvine.domain.event import EventKind
+from agentvine.domain.follow_up import MOST_TASKS
 from agentvine.domain.follow_up_words import LONGEST_LOG
 from agentvine.domain.pull_followed import PullState
 from agentvine.domain.repository_settings import FollowUpRules
@@ -26,6 +27,7 @@ def test_the_defaults_are_named_as_they_are() -> None:
     assert f"`--tries` times ({FollowUpRules().tries})" in PAGE
     assert f"in seconds ({FollowUpRules().look_seconds:.0f})" in PAGE
     assert f"the last {LONGEST_LOG:,} characters" in PAGE
+    assert f"{MOST_TASKS} tasks go on" in PAGE
 
 
 def test_its_commands_can_be_typed() -> None:

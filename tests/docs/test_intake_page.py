@@ -7,11 +7,11 @@ from pathlib import Path
 import typer
 
 from agentvine.cli.main import app
-from agentvine.domain.intake import RESERVED, command_in
+from agentvine.domain.intake import LONGEST_READ, RESERVED, command_in
 from agentvine.domain.repository_settings import IntakeRules
 from agentvine.domain.worker_types import TaskType
 from agentvine.server.errands import LEASE_SECONDS
-from agentvine.server.intake import ASKING_SECONDS
+from agentvine.server.intake import ASKING_SECONDS, OVERLAP
 from agentvine.server.webhooks import BETWEEN_RINGS, BODY_SECONDS
 from agentvine.wire.messages import LARGEST_WEBHOOK
 from agentvine.wire.routes import WEBHOOK
@@ -35,17 +35,20 @@ def test_the_commands_of_the_page_mean_what_it_says() -> None:
 
 
 def test_its_words_and_numbers_are_those_of_the_code() -> None:
-    words = re.search(r"The words (.+?), alone,", PAGE, re.DOTALL)
+    page = " ".join(PAGE.split())
+    words = re.search(r"The words (.+?), alone,", page)
     assert words is not None
     assert set(re.findall(r"\w+", words[1])) - {"and"} == RESERVED
     assert IntakeRules().type is TaskType.FEATURE
-    assert f"({IntakeRules().look_seconds:.0f})" in PAGE
-    assert f"at least every {ASKING_SECONDS:.0f}" in PAGE
-    assert f"more than {LARGEST_WEBHOOK >> 20} MiB" in PAGE
-    assert f"within {BODY_SECONDS:.0f} s" in PAGE
+    assert f"({IntakeRules().look_seconds:.0f})" in page
+    assert f"at least every {ASKING_SECONDS:.0f}" in page
+    assert f"more than {LONGEST_READ:,} characters" in page
+    assert OVERLAP.total_seconds() == 600, "it says ten minutes"
+    assert f"more than {LARGEST_WEBHOOK >> 20} MiB" in page
+    assert f"within {BODY_SECONDS:.0f} s" in page
     assert (BETWEEN_RINGS, LEASE_SECONDS) == (5.0, 120.0), "it says five seconds and two minutes"
     for forge in ("github", "gitlab", "gitea", "forgejo"):
-        assert f"https://SERVER{WEBHOOK.url(forge=forge)}" in PAGE
+        assert f"https://SERVER{WEBHOOK.url(forge=forge)}" in page
 
 
 def test_its_commands_can_be_typed() -> None:

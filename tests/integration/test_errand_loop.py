@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from agentvine.domain.errand import ErrandResult, WorkSeen
-from agentvine.domain.errors import AgentVineError
+from agentvine.domain.errors import AgentVineError, Unavailable
 from agentvine.domain.execution import Delivery
 from agentvine.domain.forge import ForgeKind, IssueSeen
 from agentvine.domain.repository_settings import IntakeRules, NewCredential, RepositorySettings
@@ -30,6 +30,7 @@ from agentvine.testing.forges.server import Fault, ForgeServer
 from agentvine.testing.forges.world import BEGAN, BOT, NAME, OWNER, SECRET, Talk
 from agentvine.testing.http import HttpSite, http_site
 from agentvine.wire.administration import NewRepository
+from agentvine.wire.errands import ErrandHeld, ErrandPlane
 from agentvine.wire.lending import HandedCredential
 from agentvine.wire.messages import LARGEST_BODY
 from agentvine.worker.errands import ErrandLoop, fitting
@@ -189,6 +190,34 @@ async def test_a_worker_without_a_way_there_says_so(tmp_path: Path) -> None:
         desk = await here.site.front_desk()
         assert [task.asked.title for task in (await desk.tasks()).items] == ["A task"]
         assert await database.read(lambda unit: errands.troubles(unit, url)) == ()
+
+
+class Locked:
+    """A server that cannot open what it keeps for a repository."""
+
+    def __init__(self, plane: ErrandPlane) -> None:
+        self.claim_errand = plane.claim_errand
+        self.end_errand = plane.end_errand
+
+    async def errand_credential(self, errand_id: str, held: ErrandHeld) -> HandedCredential | None:
+        raise Unavailable("what is kept cannot be opened", retry_after=60.0)
+
+
+class Blind:
+    """A worker that has no token of its own."""
+
+    async def lookout(self, url: str, lent: HandedCredential | None) -> Lookout | None:
+        return None
+
+
+async def test_what_is_kept_for_one_repository_and_cannot_be_had_holds_up_no_other(tmp_path: Path) -> None:
+    async with town(tmp_path) as here:
+        loop = ErrandLoop(Locked(here.hand.plane), here.hand.id, Blind(), Shutdown())
+        assert await loop.run_one(0.0)
+        url = f"{here.forge.url}/{OWNER}/{NAME}.git"
+        (trouble,) = await here.site.site.database.read(lambda unit: errands.troubles(unit, url))
+        assert "cannot be opened" in trouble
+        assert not await loop.run_one(0.0), "it has laid it back, and asks for the next"
 
 
 class Puzzled:

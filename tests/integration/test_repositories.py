@@ -18,8 +18,12 @@ from agentvine.domain.repository_settings import RepositorySettings, address_of
 from agentvine.domain.task import NewTask
 from agentvine.domain.work_order import OrderStatus, WorkOrder
 from agentvine.kit.clock import SystemClock
+from agentvine.kit.configuration import ConfigurationError
+from agentvine.kit.sealed import make_key, read_key
 from agentvine.kit.shutdown import Shutdown
 from agentvine.server.app import create_app
+from agentvine.server.main import serve
+from agentvine.server.settings import ServerSettings
 from agentvine.testing.cast import REPOSITORY, a_task, a_worker, registration
 from agentvine.testing.databases import sqlite_database
 from agentvine.testing.eventually import eventually
@@ -167,6 +171,11 @@ async def test_repositories_on_the_command_line(tmp_path: Path) -> None:
         assert "nothing to change" in await town.refused("repo", "set", "shop")
         assert "repo list" in await town.refused("repo", "show", "nowhere")
         assert "--clear" in await town.refused("repo", "set", "shop", "--clear", "nonsense", code=2)
+        both = ("--clear", "budget-per-day", "--budget-per-day", "3")
+        assert "either --budget-per-day" in await town.refused("repo", "set", "shop", *both, code=2)
+        assert "write a number" in await town.refused("repo", "set", "shop", "--budget-per-day", "nan", code=2)
+        assert "--no-credential does that" in await town.refused("repo", "set", "shop", "--clear", "token", code=2)
+        assert (await town.desk.repository(kept.repository.id)).settings.budget_per_day_usd == 20
         assert "such a credential" in await town.refused("repo", "set", "shop", "--token")
         submitted = await town.ok("submit", "--type", "docs", "--repo", f"{url}/", "--title", "t")
         assert (await town.desk.task(submitted.split()[0])).task.asked.branch == "trunk"
@@ -297,3 +306,13 @@ def test_two_spellings_are_one_repository(one: str, other: str) -> None:
     assert address_of(one) == address_of(other)
     for different in (one.replace("shop", "shops"), one.replace("shop", "Shop")):
         assert address_of(different) != address_of(one)
+
+
+async def test_the_key_itself_is_no_name_of_its_file(tmp_path: Path) -> None:
+    told = {"AGENTVINE_SERVER_DATA_DIR": str(tmp_path / "data"), "AGENTVINE_SERVER_PORT": "0"}
+    made = tmp_path / "made.key"
+    make_key(made)
+    with pytest.raises(ConfigurationError) as caught:
+        await serve(ServerSettings.load({**told, "AGENTVINE_SERVER_SECRETS_KEY": read_key(made)}), Shutdown())
+    assert "name that file" in caught.value.mistakes[0]
+    assert read_key(made) not in caught.value.mistakes[0]

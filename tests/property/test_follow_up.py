@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentvine.domain.follow_up import End, Flaky, Follower, GoOn, RunOnce, Stop, decide, first_look
+from agentvine.domain.follow_up import MOST_TASKS, End, Flaky, Follower, GoOn, RunOnce, Stop, decide, first_look
 from agentvine.domain.follow_up_words import answer, brief, mark_of_answer
 from agentvine.domain.forge import Checks, FailedCheck, ForgeComment, PullSeen
 from agentvine.domain.pull_followed import PullFollowed, PullState, SecondRun
@@ -18,7 +18,8 @@ from agentvine.domain.repository_settings import FollowUpRules
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 RULES = FollowUpRules(tries=2)
-USERS = ("mira",)
+BOT = "checks[bot]"
+USERS = ("mira", BOT)
 TASK = "tsk_01k9zq4r8w6x5v3n2m1b0c9d8f"
 LATER = "tsk_01k9zq4r8w6x5v3n2m1b0c9d8g"
 
@@ -73,11 +74,26 @@ NOTHING: tuple[object, ...] = ()
             Follower.NONE,
             (GoOn(("checks",), (check("c2"),)),),
         ),
+        (
+            known(second_runs=RAN),
+            seen(checks="failed", failed=(check("c2", "tests, attempt 2", again=True),)),
+            Follower.NONE,
+            (GoOn(("checks",), (check("c2", "tests, attempt 2", again=True),)),),
+        ),
         (known(checks_handled=sha(1)), seen(checks="failed", failed=(check(),)), Follower.LIVE, NOTHING),
         (known(), seen(conflicts=True), Follower.NONE, (GoOn(("conflicts",)),)),
         (known(), seen(2, comments=(said(1),)), Follower.LIVE, (GoOn(("comments",), (), (said(1),)),)),
         (known(), seen(comments=(said(1, ours=True), said(2, "eve"), said(3, body=" "))), Follower.NONE, NOTHING),
         (known(), seen(comments=(said(1, body="/agentvine docs x"),)), Follower.NONE, NOTHING),
+        (known(), seen(comments=(said(1, edited=True),)), Follower.NONE, NOTHING),
+        (known(), seen(comments=(said(1, BOT),)), Follower.NONE, "comments"),
+        (known(tries=2), seen(comments=(said(1, BOT),)), Follower.LIVE, "comments"),
+        (known(tries=2), seen(comments=(said(1, BOT), said(2))), Follower.NONE, "comments"),
+        (known(tries=2), seen(comments=(said(1, BOT),)), Follower.NONE, "stop"),
+        (known(went_on=MOST_TASKS), seen(comments=(said(1),)), Follower.NONE, "stop"),
+        (known(went_on=MOST_TASKS, stopped="else"), seen(comments=(said(1),)), Follower.FAILED, "stop"),
+        (known(went_on=MOST_TASKS), seen(conflicts=True), Follower.NONE, "stop"),
+        (known(went_on=MOST_TASKS), seen(comments=(said(1),)), Follower.LIVE, "comments"),
         (known(), seen(comments=(said(1, "MIRA", "> /agentvine x\n\nNo."),)), Follower.NONE, "comments"),
         (known(tries=2), seen(conflicts=True), Follower.NONE, "stop"),
         (known(checks_handled=sha(1)), seen(checks="failed", failed=(check(),)), Follower.NONE, "stop"),
@@ -106,6 +122,25 @@ def test_a_check_that_stays_failed_under_the_same_name_counts_after_a_while() ->
     assert isinstance(going, GoOn)
 
 
+def test_what_a_cancelled_task_was_told_is_told_to_the_next_one() -> None:
+    heard = {"id": "comment-1", "task_id": LATER, "number": 1}
+    now = seen(comments=(said(1), said(2)))
+    before = known(heard=(heard, {**heard, "id": "comment-2"}))
+    assert decide(before, now, RULES, USERS, Follower.NONE, AT, {"comment-1"}).actions == ()
+    now = now.model_copy(update={"conflicts": True})
+    decision = decide(before, now, RULES, USERS, Follower.NONE, AT, {"comment-1"})
+    assert decision.actions == (GoOn(("conflicts", "comments"), (), (said(1),)),)
+    assert [(one.id, one.task_id) for one in decision.after.heard] == [("comment-2", LATER), ("comment-1", None)]
+
+
+def test_a_branch_that_somebody_moved_is_not_taken_onto_its_target_again() -> None:
+    before = known(gone_on=LATER, causes=("conflicts",), conflicts_handled=sha(1))
+    now = seen(7, conflicts=True, comments=(said(1),))
+    assert decide(before, now, RULES, USERS, Follower.FAILED, AT).after.causes == ("comments",)
+    ours = now.model_copy(update={"head_sha": sha(1)})
+    assert decide(before, ours, RULES, USERS, Follower.FAILED, AT).after.causes == ("conflicts", "comments")
+
+
 def test_looks_come_soon_after_a_push_and_then_seldom() -> None:
     rules, before, waits = FollowUpRules(look_seconds=300), known(), []
     assert first_look(rules) == 30
@@ -128,11 +163,13 @@ _LOOKS = st.builds(
     checks=st.sampled_from(_CHECKS),
     conflicts=st.booleans(),
     failed=st.lists(
-        st.builds(check, st.sampled_from(["c1", "c2"]), st.sampled_from(["tests", "lint"]), again=st.booleans()),
+        st.builds(check, st.sampled_from(["c1", "c2"]), st.sampled_from(["tests", "lint", "x"]), again=st.booleans()),
         max_size=3,
     ).map(tuple),
     comments=st.lists(
-        st.builds(said, st.integers(1, 4), st.sampled_from(["mira", "eve"]), st.sampled_from(["a", "/agentvine b"])),
+        st.builds(
+            said, st.integers(1, 4), st.sampled_from(["mira", "eve", BOT]), st.sampled_from(["a", "/agentvine b"])
+        ),
         max_size=3,
     ).map(tuple),
 )
@@ -153,7 +190,9 @@ class Told:
     comments: Counter[str] = field(default_factory=Counter)
     handled: Counter[tuple[str, str]] = field(default_factory=Counter)
     tries: int = 0
-    stops: int = 0
+    made: int = 0
+    stops: Counter[str] = field(default_factory=Counter)
+    rounds: Counter[str] = field(default_factory=Counter)
 
     def look(self, now: PullSeen) -> None:
         """At the head that was delivered last, at the first one, or at a stranger's."""
@@ -164,6 +203,7 @@ class Told:
         decision = decide(self.known, now, RULES, USERS, self.follower, self.at)
         self.known = decision.after
         assert len(self.known.model_dump_json()) < 20_000
+        self.rounds[head] += any(isinstance(action, RunOnce) for action in decision.actions)
         for action in decision.actions:
             self._happens(action, head)
         again = decide(self.known, now, RULES, USERS, self.follower, self.at)
@@ -174,23 +214,26 @@ class Told:
             case RunOnce():
                 self.runs[head, action.check.name, action.check.id] += 1
             case GoOn():
-                if "comments" in action.causes:
-                    self.tries = self.stops = 0
-                self.tries += bool({"checks", "conflicts"} & set(action.causes))
+                if any(comment.author == "mira" for comment in action.comments):
+                    self.tries = 0
+                    self.stops.clear()
+                elif self.follower is not Follower.LIVE:
+                    self.tries += 1
+                self.made += self.follower is not Follower.LIVE
                 for cause in {"checks", "conflicts"} & set(action.causes):
                     assert self.follower is not Follower.LIVE
                     self.handled[head, cause] += 1
                 for comment in action.comments:
-                    assert comment.author == "mira" and not comment.body.startswith("/agentvine")
+                    assert comment.author in USERS and not comment.body.startswith("/agentvine")
                     self.comments[comment.id] += 1
                 self.follower = Follower.LIVE
             case Stop():
-                self.stops += 1
+                self.stops[action.why] += 1
 
 
-@given(_STEPS)
-def test_each_thing_is_handled_once_and_tries_are_bounded(steps: Sequence[PullSeen | str]) -> None:
-    story = Told(known())
+@given(_STEPS, st.sampled_from([0, MOST_TASKS - 2]))
+def test_each_thing_is_handled_once_and_tries_are_bounded(steps: Sequence[PullSeen | str], went_on: int) -> None:
+    story = Told(known(went_on=went_on), made=went_on)
     for step in steps:
         if isinstance(step, PullSeen):
             story.look(step)
@@ -198,7 +241,7 @@ def test_each_thing_is_handled_once_and_tries_are_bounded(steps: Sequence[PullSe
             new = sha(10 + story.head) if step == "deliver" else story.known.head
             story.head += 1
             story.known, story.follower = story.known.delivered(LATER, new, None), Follower.NONE
-            story.stops = 0
+            story.stops.clear()
         elif step == "fail" and story.follower is Follower.LIVE:
             story.follower = Follower.FAILED
         elif step == "cancel":
@@ -206,7 +249,9 @@ def test_each_thing_is_handled_once_and_tries_are_bounded(steps: Sequence[PullSe
         elif step == "restart":
             story.known = PullFollowed.model_validate_json(story.known.model_dump_json())
         assert story.tries <= RULES.tries
-        assert story.stops <= 1
+        assert story.made <= MOST_TASKS
+        assert all(count == 1 for count in story.stops.values())
+    assert all(count <= 1 for count in story.rounds.values())
     assert all(count == 1 for count in story.runs.values())
     assert all(count == 1 for count in story.comments.values())
     assert all(count == 1 for count in story.handled.values())
@@ -214,7 +259,8 @@ def test_each_thing_is_handled_once_and_tries_are_bounded(steps: Sequence[PullSe
 
 # ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_NASTY = st.text(st.sampled_from("`~ \n#<>&@!abc\u202e"), max_size=40) | st.just("```\n" * 3_000)
+_LONG = st.sampled_from(["```\n" * 3_000, "`" * 60_000])
+_NASTY = st.text(st.sampled_from("`~ \n#<>&@!abc\u202e"), max_size=40) | _LONG
 
 
 @given(_NASTY, _NASTY, _NASTY, _NASTY)

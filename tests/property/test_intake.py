@@ -37,6 +37,35 @@ def test_nothing_quoted_fenced_or_hidden_is_a_command(body: str) -> None:
     assert command_in(f"<!--{body.replace('-->', '')}") is None
 
 
+HIDDEN = (
+    "- log:\n\n- ```\n  /agentvine all of it\n  ```",
+    "* ~~~\n  /agentvine all of it\n  ~~~",
+    "- ```\n```\n/agentvine all of it\n```",
+    "`x\n/agentvine all of it\n`",
+    "`<!--`\n```\n-->\n/agentvine all of it\n```",
+    "<div hidden>\n\n/agentvine all of it\n</div>",
+    "x <div title='>' hidden>y\n/agentvine all of it",
+    "<details>\n/agentvine all of it\n</details>",
+    "<textarea>\n\n/agentvine all of it\n</textarea>",
+    "> - so\n/agentvine all of it",
+)
+SHOWN = (
+    "/agentvine it",
+    "- so\n/agentvine it",
+    "/agentvine it\n---",
+    "<!-- hidden -->\n\n/agentvine it",
+    "```\nx\n```\n  /agentvine it `and\r\nso on`",
+    "\ue0000\ue000`/agentvine not it`\n/agentvine it",
+    "from <name>\n\n/agentvine it",
+)
+
+
+def test_what_people_are_shown_as_words_is_a_command_and_nothing_else() -> None:
+    assert [body for body in HIDDEN if command_in(body) is not None] == []
+    found = [command_in(body) for body in SHOWN]
+    assert [command.words[:2] if command else None for command in found] == ["it"] * len(SHOWN)
+
+
 @given(BODIES, BODIES, st.sampled_from(TaskType), st.sampled_from([None, *PermissionLevel]))
 def test_what_becomes_of_it_is_a_task_like_any_other(
     title: str, body: str, type_: TaskType, level: PermissionLevel | None

@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from agentvine.domain.errand import ErrandResult, LookForWork, WorkSeen
+from agentvine.domain.errand import Errand, ErrandResult, LookAtPull, LookForWork, WorkSeen
 from agentvine.domain.forge import ForgeComment, IssueSeen
 from agentvine.domain.repository_settings import IntakeRules, RepositorySettings
 from agentvine.domain.task import Task
 from agentvine.domain.worker_types import PROFILES, TaskType
+from agentvine.server.errands import Trouble
 from agentvine.server.webhooks import BETWEEN_RINGS
+from agentvine.store.unit import Unit
 from agentvine.testing.cast import REPOSITORY, Hand, a_worker
 from agentvine.testing.databases import sqlite_database
 from agentvine.testing.http import HttpSite, http_site
@@ -143,7 +145,10 @@ async def test_what_is_not_signed_for_is_refused_and_nobody_learns_which_reposit
         await gate.send(b"{}", github(b"{}", secret)),
         await gate.send(b'{"repository": "x"}', github(b'{"repository": "x"}', "0" * 64)),
     ]
-    for url in ("https://[", "https://[::1", "http://x:99999999/a", "ext::sh -c x", "-x", "\x00", "\ud800", "x" * 5000):
+    nowhere = ["https://[", "https://[::1", "http://x:99999999/a", "ext::sh -c x", "-x", "\x00", "\ud800", "x" * 5000]
+    nowhere += ["https://git.example/a/\ud800", "u@h:p\ud800", "file:///a/\udfff", "https://git.example/a/b%00c"]
+    nowhere += ["https://git.example/a%0ab", "https://git.example/%ed%a0%80", "file:///a/%00", "https://h\x80/a"]
+    for url in nowhere:
         nonsense = about(url)
         refused.append(await gate.send(nonsense, github(nonsense, "0" * 64)))
     assert {answer.status_code for answer in refused} == {401}
@@ -207,6 +212,38 @@ async def test_a_flood_of_repetitions_costs_one_look_and_one_more(gate: Gate) ->
     assert await gate.look() is not None, "what rang meanwhile is not forgotten"
     gate.site.clock.advance(60)
     assert await gate.look() is None
+
+
+async def test_however_often_it_rings_looks_at_pull_requests_keep_their_distance(gate: Gate) -> None:
+    site = gate.site.site
+
+    class Again:
+        def arrived(self, unit: Unit, name: str, errand: Errand, result: ErrandResult) -> None:
+            site.control.errands.wish(unit, f"pull:{name}", errand, site.clock.now() + timedelta(days=1))
+
+        def failed(self, unit: Unit, name: str, errand: Errand, trouble: Trouble) -> None:
+            raise AssertionError(trouble)
+
+    def wish(unit: Unit) -> None:
+        for number in range(30):
+            look = LookAtPull(repository=REPOSITORY, branch=f"b{number}")
+            site.control.errands.wish(unit, f"pull:{number}", look, site.clock.now() + timedelta(days=1))
+
+    site.control.errands.handled_by("pull", Again())
+    await site.database.write(wish)
+    rounds: list[tuple[int, int]] = []
+    for _ in range(13):
+        assert await gate.rung(about()) == 204
+        works = pulls = 0
+        while (given := await gate.claim()) is not None:
+            looks = isinstance(given.errand, LookForWork)
+            works, pulls = works + looks, pulls + (not looks)
+            work = WorkSeen() if looks else None
+            await gate.hand.plane.end_errand(given.id, ErrandResult(worker_id=gate.hand.id, work=work))
+        rounds.append((works, pulls))
+        site.clock.advance(BETWEEN_RINGS)
+    assert [pulls for _, pulls in rounds] == [30, 0, 0, 0, 0, 0, 30, 0, 0, 0, 0, 0, 30]
+    assert all(works == 1 for works, _ in rounds), "work that comes in waits for none of them"
 
 
 async def test_nothing_in_a_body_is_believed(gate: Gate) -> None:

@@ -1,16 +1,19 @@
 """The parts of the forges that need no server."""
 
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentvine.domain.errand import LookForWork, Say
 from agentvine.domain.evidence import Check, CheckOutcome, CommandRecord, Evidence, Finding, TestSummary
 from agentvine.domain.execution import Usage
-from agentvine.domain.forge import FailedCheck, ForgeComment, ForgeKind, PullSeen
+from agentvine.domain.forge import FailedCheck, ForgeComment, ForgeKind, IssueSeen, PullSeen
 from agentvine.domain.task import NewTask
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
@@ -28,6 +31,8 @@ from agentvine.worker.forge.marking import begin, carries, end, marked, with_par
 from agentvine.worker.forge.none import NoForge
 from agentvine.worker.forge.shown import Text, built, ident, last_number, latest, log_tail, numbers_of, together
 from agentvine.worker.forge.sites import KNOWN, ForgeSite, parse_forges, read_forges
+from agentvine.worker.forge.watch import Watch
+from agentvine.worker.forge.window import Note, Spot, Window
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SHA = "a" * 40
@@ -377,3 +382,60 @@ class TestShown:
         assert part_around(hunks, 99, None) == ""
         long = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+{number}" for number in range(1, 51))
         assert part_around(long, 40, None).split("\n") == ["@@ -0,0 +1,50 @@", *(f"+{n}" for n in range(29, 41))]
+
+
+@dataclass
+class Board:
+    """One issue of a forge that does not tell whose a token is, and a list of issues."""
+
+    notes_there: list[Note] = field(default_factory=list)
+    issues: list[IssueSeen] = field(default_factory=list)
+    longest_text = 60_000
+
+    async def account(self) -> str | None:
+        return None
+
+    async def work(self, label: str | None, since: datetime) -> list[IssueSeen]:
+        return self.issues
+
+    async def notes(self, spot: Spot) -> list[Note]:
+        return list(self.notes_there)
+
+    async def add(self, spot: Spot, text: str) -> Note:
+        self.notes_there.append(Note(f"n-{len(self.notes_there)}", "", "bot", text))
+        return self.notes_there[-1]
+
+    async def change(self, spot: Spot, note: Note, text: str) -> Note:
+        assert note.author == "bot"
+        changed = replace(note, body=text)
+        self.notes_there[self.notes_there.index(note)] = changed
+        return changed
+
+    async def remove(self, spot: Spot, note: Note) -> None:
+        assert note.author == "bot"
+        self.notes_there.remove(note)
+
+
+class TestWatch:
+    async def test_somebody_else_s_comment_with_our_mark_is_never_taken_for_ours(self) -> None:
+        theirs = Note("n-eve", "", "eve", f"{begin('m')} mine {end('m')}")
+        board = Board([theirs])
+        watch = Watch(cast("Window", board), "a forge", "https://git.example/a/b")
+        wanted = Say(repository="https://git.example/a/b", number=1, mark="m", text="first")
+        first = await watch.say(wanted)
+        assert await watch.say(wanted) == first, "what it says already is not said twice"
+        again = await watch.say(wanted.model_copy(update={"text": "second"}))
+        assert again.id == first.id, "and the comment is the same one still"
+        there, ours = board.notes_there
+        assert there == theirs
+        assert "second" in ours.body
+
+    async def test_of_too_many_issues_those_that_were_talked_about_are_shown(self) -> None:
+        one = IssueSeen(number=7, url="", title="t", body="", author="ann", at=NOW)
+        said = ForgeComment(id="c", author="ann", body="/agentvine", at=NOW)
+        many = [one.model_copy(update={"number": number}) for number in range(100, 700)]
+        board = Board(issues=[one.model_copy(update={"comments": (said,)}), *many])
+        watch = Watch(cast("Window", board), "a forge", "https://git.example/a/b")
+        seen = await watch.work(LookForWork(repository="https://git.example/a/b", label="agent", since=NOW))
+        numbers = [issue.number for issue in seen.issues]
+        assert numbers == [7, *range(201, 700)]

@@ -35,6 +35,7 @@ def test_both_forms_of_ssh_are_one(url: str) -> None:
     [
         *("file:///a/b", "/a/b", "git://example.org/a", "https://x:y@example.org/a", "https://example.org/a?b"),
         *("a", "", "https://example.org/a/../b", "https://example.org/a/%2e%2e/b", "https:///a"),
+        *("https://h/a%00b", "https://h/a%0aprotocol=https", "git@h:a%0d", "https://h/\ud800", "https://h/%ff"),
     ],
 )
 def test_addresses_that_no_credential_is_for(url: str) -> None:

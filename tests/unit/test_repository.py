@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from agentvine.domain.repository import BranchName, RepositoryUrl, Sha
+from agentvine.domain.repository import BranchName, RepositoryUrl, Sha, check_repository
 
 URL: TypeAdapter[str] = TypeAdapter(RepositoryUrl)
 BRANCH: TypeAdapter[str] = TypeAdapter(BranchName)
@@ -30,6 +30,7 @@ def test_ordinary_urls_are_taken_as_they_are(scheme: str, host: str, path: list[
         "https://host.example:8443/a",
         "file:///srv/git/a.git",
         "http://[::1]:3000/a/b.git",
+        "https://host.example/My%20Project/ümlaut%c3%bc",
     ],
 )
 def test_other_good_ones(url: str) -> None:
@@ -70,6 +71,20 @@ def test_a_path_becomes_a_url() -> None:
         "https://host/`id`",
         "https://host/a\0b",
         "https://host/a\nb",
+        "https://host/a\ud800",
+        "u@host:a\ud800",
+        "file:///a/\udfff",
+        "https://host/a\x85b",
+        "https://host/a\u202eb",
+        "https://host/a%00b",
+        "https://host/a%0ab",
+        "u@host:a%0Ab",
+        "file:///a%0db",
+        "https://host/a%7fb",
+        "https://host/a%c2%85b",
+        "https://host/a%e2%80%a8b",
+        "https://host/a%ffb",
+        "https://host/a%ed%a0%80b",
         "javascript://host/a",
         "HTTPS://host/a",
         "x" * 1001,
@@ -78,6 +93,9 @@ def test_a_path_becomes_a_url() -> None:
 def test_bad_addresses_are_refused(url: str) -> None:
     with pytest.raises(ValidationError):
         URL.validate_python(url)
+    with pytest.raises(ValueError, match=r".") as refused:
+        check_repository(url)
+    assert str(refused.value).isprintable()
 
 
 @given(NASTY)

@@ -23,6 +23,13 @@ def mistakes(environment: dict[str, str]) -> tuple[str, ...]:
     return caught.value.mistakes
 
 
+def test_what_has_to_be_json_and_is_not_is_a_mistake_with_an_example() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ServerSettings.load({"AGENTVINE_SERVER_CREDENTIAL_COMMANDS": "forge get"})
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith("AGENTVINE_SERVER_CREDENTIAL_COMMANDS: it is no JSON; write, for example, ")
+
+
 @pytest.mark.parametrize("content", ["av_secret", "av_secret\n", "av_secret\r\n"])
 def test_a_secret_may_be_in_a_file_with_or_without_an_end_of_line(tmp_path: Path, content: str) -> None:
     config = WorkerConfig.load({**GOOD, "API_KEY_FILE": file(tmp_path, content)})

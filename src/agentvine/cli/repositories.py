@@ -112,7 +112,7 @@ async def set_repository(
 
     if (no_credential and (token or credential_command)) or (webhook and no_webhook):
         raise typer.BadParameter("either keep one or keep none")
-    for place in cleared(clear or []):
+    for place in cleared(clear or [], said):
         fill(said, place, None)
     changes: dict[str, Any] = {"settings": said} if said else {}
     if credential := _credential(token, username, credential_command):

@@ -1,6 +1,7 @@
 """The options that say something of a repository: each stands for a place in its settings."""
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -40,6 +41,7 @@ class Setting:
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+_OTHERWISE = {"token": "--no-credential", "credential": "--no-credential", "webhook": "--no-webhook"}
 _MANY = list[str]
 SETTINGS = (
     Setting("forge", "--forge", "github, gitlab, gitea, forgejo or none; found by the host if not given.", str, "KIND"),
@@ -95,6 +97,8 @@ def with_settings(body: Callable[..., Awaitable[None]]) -> Callable[..., Awaitab
 def _patch(given: Mapping[Setting, object]) -> dict[str, Any]:
     patch: dict[str, Any] = {}
     for setting, value in given.items():
+        if isinstance(value, float) and not math.isfinite(value):  # JSON would make null of it: no limit at all
+            raise typer.BadParameter("write a number", param_hint=setting.option)
         if value is not None and value != []:
             fill(patch, setting.place, value)
     return patch
@@ -108,10 +112,23 @@ def fill(patch: dict[str, Any], place: str, value: object) -> None:
     patch[last] = value
 
 
-def cleared(words: list[str]) -> list[str]:
-    """The places that the words of `--clear` mean. Raises a usage error."""
+def cleared(words: list[str], said: Mapping[str, Any]) -> list[str]:
+    """The places that the words of `--clear` mean. Raises a usage error, also for one of which more is `said`."""
     places = {setting.word: setting.place for setting in SETTINGS}
     for word in words:
+        if word in _OTHERWISE:
+            raise typer.BadParameter(f"{_OTHERWISE[word]} does that", param_hint="--clear")
         if word not in places:
             raise typer.BadParameter(f"'{word}' is none of {', '.join(places)}", param_hint="--clear")
+        if _is_said(said, places[word]):
+            raise typer.BadParameter(f"either --{word} or --clear {word}", param_hint="--clear")
     return [places[word] for word in words]
+
+
+def _is_said(said: Mapping[str, Any], place: str) -> bool:
+    value: Any = said
+    for name in place.split("/"):
+        if not isinstance(value, Mapping) or name not in value:
+            return False
+        value = value[name]
+    return True

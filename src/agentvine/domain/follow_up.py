@@ -6,10 +6,11 @@
               ──▶ conflicts ────────────────────▶ the work goes on, as for checks
               ──▶ comments of those who may ────▶ the work goes on; each is answered when that is delivered
 
-Whatever is seen is handled once: what was handled is part of what is remembered, and both are kept together.
+Whatever is seen is handled once: what was handled is part of what is remembered, and both are kept together. What could
+go round for ever is bounded besides: second runs to one round for each head, tasks to `MOST_TASKS`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,6 +27,8 @@ _SETTLES = 120.0
 _MOST_MISSING = 3
 """So many looks in a row have to find nothing until a pull request counts as gone."""
 _MOST_RUNS = 100
+MOST_TASKS = 30
+"""So many tasks go on with one pull request by themselves, whoever comments; then a person has to go on by hand."""
 _LOOKS_FOR_CHECKS = 4
 """So many looks that find no check until nobody is taken to make any."""
 
@@ -98,32 +101,36 @@ def decide(
     users: Sequence[str],
     follower: Follower,
     at: datetime,
+    lost: Collection[str] = (),
 ) -> Decision:
-    """What follows from what the forge shows now. `users`: whose comments are acted on."""
+    """What follows from what the forge shows now. `users`: whose comments are acted on. `lost`: comments that were told
+    to tasks which somebody cancelled; for them alone nothing happens, but whoever goes on is told them, too."""
     if seen is None and rules.enabled and known.missing + 1 < _MOST_MISSING:
         return Decision(known.model_copy(update={"missing": known.missing + 1, "seen_at": at}), (), first_look(rules))
     if (over := _over(seen, rules)) is not None or seen is None:
         state = over or PullState.GONE
         return Decision(known.model_copy(update={"state": state, "seen_at": at}), (End(state),))
-    known = _noted(known, seen, at)
-    asked = _asked(known, seen, users)
-    if asked:
-        heard = tuple(Heard(id=one.id, thread=one.thread) for one in asked)
-        known = known.model_copy(update={"heard": known.heard + heard, "tries": 0, "stopped": ""})
+    known = _noted(known, seen, follower, at)
+    every = _asked(known, seen, users, lost)
+    asked = tuple(one for one in every if one.id not in lost)
+    refused = bool(asked) and not _may_pass_on(known, asked, rules, follower)
+    asked = () if refused else asked
+    by_people = any(not is_bot(one.author) for one in asked)
+    if by_people:
+        known = known.model_copy(update={"tries": 0, "stopped": ""})
     known, actions, wrong = _judged(known, seen, follower, at)
-    if wrong.causes and not (asked or _may_try(known, rules, follower)):
-        known, stop = _stopped(known, _tired(known, wrong.causes, rules, follower))
+    wanted: tuple[Cause, ...] = (*wrong.causes, "comments") if refused else wrong.causes
+    if wanted and not (asked or _may_try(known, rules, follower)):
+        known, stop = _stopped(known, _tired(known, wanted, rules, follower))
         return Decision(known, (*actions, *stop), _look_in(known, seen, rules))
-    if wrong.causes:
+    if wrong.causes or (asked and not by_people and follower is not Follower.LIVE):
         known = _tried(known, wrong.causes)
-    elif not asked and _left_alone(known, seen, follower):
+    elif not (asked or known.stopped) and _left_alone(known, seen, follower):
         known, stop = _stopped(known, _unmended(known, follower))
         actions += stop
-    causes: tuple[Cause, ...] = (*wrong.causes, "comments") if asked else wrong.causes
-    if causes:
-        before = () if follower is Follower.NONE else known.causes
-        known = known.model_copy(update={"causes": tuple(dict.fromkeys((*before, *causes)))})
-        actions.append(GoOn(causes, wrong.failed, asked))
+    if asked or wrong.causes:
+        known, going = _going(known, wrong, every, follower)
+        actions.append(going)
     return Decision(known, tuple(actions), _look_in(known, seen, rules))
 
 
@@ -133,6 +140,21 @@ class _Wrong:
 
     causes: tuple[Cause, ...] = ()
     failed: tuple[FailedCheck, ...] = ()
+
+
+def _going(
+    known: PullFollowed, wrong: _Wrong, comments: tuple[ForgeComment, ...], follower: Follower
+) -> tuple[PullFollowed, GoOn]:
+    causes: tuple[Cause, ...] = (*wrong.causes, "comments") if comments else wrong.causes
+    before = () if follower is Follower.NONE else known.causes
+    passed_on = {one.id for one in comments}
+    heard = tuple(one for one in known.heard if one.id not in passed_on)
+    changes: dict[str, object] = {
+        "causes": tuple(dict.fromkeys((*before, *causes))),
+        "heard": heard + tuple(Heard(id=one.id, thread=one.thread) for one in comments),
+        "went_on": known.went_on + (follower is not Follower.LIVE),
+    }
+    return known.model_copy(update=changes), GoOn(causes, wrong.failed, comments)
 
 
 def _judged(
@@ -167,8 +189,11 @@ def _over(seen: PullSeen | None, rules: FollowUpRules) -> PullState | None:
     return None if rules.enabled else PullState.OFF
 
 
-def _noted(known: PullFollowed, seen: PullSeen, at: datetime) -> PullFollowed:
-    """What is shown of it from now on. A look from before the last push says nothing of the present head."""
+def _noted(known: PullFollowed, seen: PullSeen, follower: Follower, at: datetime) -> PullFollowed:
+    """What is shown of it from now on. A look from before the last push says nothing of the present head.
+
+    Conflicts of a head that is not there any more are nothing that a failed task could still resolve.
+    """
     stale = seen.head_sha != known.head and seen.head_sha in known.heads
     unsettled = stale or (seen.head_sha == known.head and seen.checks in {"none", "pending"})
     shown: dict[str, object] = {
@@ -178,19 +203,37 @@ def _noted(known: PullFollowed, seen: PullSeen, at: datetime) -> PullFollowed:
         "missing": 0,
         "looks": known.looks + unsettled,
     }
+    if follower is Follower.FAILED and seen.head_sha != known.head:
+        shown["causes"] = tuple(cause for cause in known.causes if cause != "conflicts")
     if not stale:
         shown |= {"seen_head": seen.head_sha, "checks": seen.checks, "conflicts": seen.conflicts}
     return known.model_copy(update=shown)
 
 
-def _asked(known: PullFollowed, seen: PullSeen, users: Sequence[str]) -> tuple[ForgeComment, ...]:
-    """Comments that are to be passed on: none of ours, no commands, none of users whom no operator has named."""
-    before = {one.id for one in known.heard}
+def is_bot(author: str) -> bool:
+    """Whether the forge says so of this user by its name. It answers to what we do, so it has no say in how often."""
+    return author.lower().endswith("[bot]")
+
+
+def _may_pass_on(known: PullFollowed, asked: Sequence[ForgeComment], rules: FollowUpRules, follower: Follower) -> bool:
+    """Whether comments make the work go on: those of people do, those of bots count as a try."""
+    if follower is Follower.LIVE or known.went_on >= MOST_TASKS:
+        return follower is Follower.LIVE
+    return any(not is_bot(one.author) for one in asked) or _may_try(known, rules, follower)
+
+
+def _asked(
+    known: PullFollowed, seen: PullSeen, users: Sequence[str], lost: Collection[str]
+) -> tuple[ForgeComment, ...]:
+    """Comments that are to be passed on: none of ours, no commands, none of users whom no operator has named, and none
+    that was changed, perhaps by somebody else."""
+    before = {one.id for one in known.heard if one.id not in lost}
     return tuple(
         one
         for one in {one.id: one for one in seen.comments}.values()
         if one.id not in before
         and not one.ours
+        and not one.edited
         and is_allowed(one.author, users)
         and one.body.strip()
         and command_in(one.body) is None
@@ -209,12 +252,13 @@ def _flaky(known: PullFollowed, seen: PullSeen) -> tuple[PullFollowed, list[Acti
 def _failing(
     known: PullFollowed, seen: PullSeen, at: datetime
 ) -> tuple[PullFollowed, list[Action], tuple[FailedCheck, ...]]:
-    """Which failed checks are to run once more, or, if some did or cannot, all that failed."""
+    """Which failed checks are to run once more, or, if some did or cannot, all that failed. There is one round for each
+    head: a check may have another name each time."""
     if seen.checks != "failed" or known.checks_handled == known.head:
         return known, [], ()
     names = {one.name for one in known.second_runs}
     fresh = [one for one in {one.id: one for one in seen.failed}.values() if one.name not in names]
-    surely = not seen.failed or any(not one.can_run_again for one in fresh)
+    surely = not seen.failed or any(known.second_runs or not one.can_run_again for one in fresh)
     surely = surely or any(_failed_again(known, one, at) for one in seen.failed if one.name in names)
     if surely:
         return known, [], seen.failed or (FailedCheck(id="-", name="a check that the forge does not name"),)
@@ -233,7 +277,8 @@ def _failed_again(known: PullFollowed, now: FailedCheck, at: datetime) -> bool:
 
 
 def _may_try(known: PullFollowed, rules: FollowUpRules, follower: Follower) -> bool:
-    return known.tries < rules.tries and follower is not Follower.FAILED and not known.stopped
+    fewer = known.tries < rules.tries and known.went_on < MOST_TASKS
+    return fewer and follower is not Follower.FAILED and not known.stopped
 
 
 def _left_alone(known: PullFollowed, seen: PullSeen, follower: Follower) -> bool:
@@ -245,11 +290,22 @@ def _left_alone(known: PullFollowed, seen: PullSeen, follower: Follower) -> bool
 
 
 def _stopped(known: PullFollowed, why: str) -> tuple[PullFollowed, list[Action]]:
-    return (known, []) if known.stopped else (known.model_copy(update={"stopped": why}), [Stop(why)])
+    """Said once. That nothing goes on by itself any more is said also where something else was."""
+    said = known.stopped and (known.stopped == why or known.went_on < MOST_TASKS)
+    return (known, []) if said else (known.model_copy(update={"stopped": why}), [Stop(why)])
 
 
 def _tired(known: PullFollowed, causes: tuple[Cause, ...], rules: FollowUpRules, follower: Follower) -> str:
-    what: dict[Cause, str] = {"checks": "its checks fail", "conflicts": "it conflicts with its target"}
+    if known.went_on >= MOST_TASKS:
+        return (
+            f"{MOST_TASKS} tasks went on with it by themselves, which is as many as may; "
+            f"`agentvine retry {known.latest} --comment …` goes on by hand"
+        )
+    what: dict[Cause, str] = {
+        "checks": "its checks fail",
+        "conflicts": "it conflicts with its target",
+        "comments": "a bot has commented",
+    }
     wrong = " and ".join(what[cause] for cause in causes)
     if follower is Follower.FAILED:
         return f"{wrong}, and the task that went on with it failed"

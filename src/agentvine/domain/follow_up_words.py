@@ -21,6 +21,8 @@ _LONGEST_CODE = 1_500
 _LONGEST_LINE = 300
 _LONGEST_ANSWER = 8_000
 _MOST_CHECKS = 10
+_LONGEST_RUN = 30
+"""Of backticks in a row: what is longer is cut shorter, for the fence around it is longer still."""
 
 
 def brief(going: GoOn, known: PullFollowed, target: str) -> Iterator[tuple[str, str]]:
@@ -101,6 +103,7 @@ def _comment(comment: ForgeComment) -> str:
 
 def fenced(text: str) -> str:
     """`text` as a block that nothing in it can end."""
+    text = re.sub(rf"`{{{_LONGEST_RUN + 1},}}", "`" * _LONGEST_RUN, text)
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}text\n{text.rstrip()}\n{fence}"

@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass
 from typing import Annotated, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, SerializationInfo, StringConstraints, field_serializer, model_validator
 
 from agentvine.domain.base import Line, Strict
+from agentvine.domain.repository import check_unquoted
 
 _PORTS = {"http": 80, "https": 443, "ssh": 22}
 _SCP_LIKE = re.compile(r"^(?:[^@/:]+@)?([A-Za-z0-9][A-Za-z0-9.-]*):(?!/)([^\s]+)$")
@@ -29,6 +30,7 @@ class Address:
     @classmethod
     def of(cls, url: str) -> Self:
         """The address in a URL or in `user@host:path`. Raises ValueError for one that no credential can be for."""
+        check_unquoted(url)
         if "://" not in url and (found := _SCP_LIKE.match(url)):
             url = f"ssh://{found[1]}/{found[2]}"
         parts = urlsplit(url)
@@ -38,7 +40,7 @@ class Address:
         if parts.query or parts.fragment or parts.password is not None:
             raise ValueError("an address for a credential has no password, no query and no fragment")
         port = "" if parts.port in {None, _PORTS[scheme]} else f":{parts.port}"
-        path = unquote(parts.path).strip("/")
+        path = check_unquoted(parts.path).strip("/")
         if ".." in path.split("/"):
             raise ValueError("an address for a credential has no '..'")
         return cls(scheme, f"{parts.hostname.lower()}{port}", path.removesuffix(".git"))

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from markdown_it import MarkdownIt
+
 from agentvine.domain.forge import ForgeComment, IssueSeen
 from agentvine.domain.permission import PermissionLevel, lowest
 from agentvine.domain.repository_settings import IntakeRules, RepositorySettings
@@ -20,11 +22,19 @@ LONGEST_TITLE = 200
 LONGEST_TEXT = 40_000
 """Characters of an issue or a comment that become a part of a task."""
 LONGEST_ANSWER = 20_000
+LONGEST_READ = 16_000
+"""Characters of a comment in which a command is looked for: reading Markdown can take the square of its length."""
 RESERVED = frozenset({"answer", "approve", "cancel", "close", "deny", "help", "merge", "retry", "status", "stop"})
 """Words that, alone behind the command, ask for something else than a task. Nothing follows from them."""
 _LINE = re.compile(rf"^ {{0,3}}{re.escape(COMMAND)}(?:[ \t]+(.*))?$")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
-_HIDING = re.compile(r"<!--.*?(?:-->|\Z)|<(pre|code|script|style)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_BEGINNING = re.compile(rf"^ {{0,3}}(?={re.escape(COMMAND)}(?:[ \t]|$))")
+_MARK = "\ue000"
+_MARKED = re.compile(rf"{_MARK}(\d+){_MARK}")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_RAW = "code|iframe|noembed|noframes|noscript|pre|script|style|template|textarea|title|xmp"
+_MASKED = re.compile(rf"{_COMMENT.pattern}|<({_RAW})\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_HIDING = re.compile(r"\b(?:hidden|style)\b", re.IGNORECASE)
+_MARKDOWN = MarkdownIt("commonmark")
 _TYPES = {type_.value: type_ for type_ in TaskType}
 
 
@@ -46,32 +56,46 @@ def command_in(body: str) -> Command | None:
 
     It begins a line. What is quoted, code, or hidden from readers is none: who quotes a command does not give it.
     """
-    lines = _HIDING.sub(lambda found: re.sub(r"[^\n]+", "", found[0]), _plain(body)).split("\n")
-    for number, line in _own_lines(lines):
-        found = _LINE.match(line.rstrip())
-        if found is not None:
+    lines = (text := _plain(body)).split("\n")
+    masked = _MASKED.sub(lambda found: re.sub(r"[^\n]+", "", found[0]), text).split("\n")
+    unquoted = _unquoted(lines)
+    for number in _words(lines):
+        found = _LINE.match(lines[number].rstrip())
+        if found is not None and number in unquoted and masked[number] == lines[number]:
             return _command(found[1] or "", "\n".join(lines[number + 1 :]).strip())
     return None
 
 
-def _own_lines(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Those that are neither quoted nor code, with their numbers (CommonMark 0.31, sections 4.4, 4.5, 5.1).
+def _words(lines: Sequence[str]) -> Iterator[int]:
+    """Of the lines that begin with the command, those that CommonMark shows as words, not as code, HTML or a quotation;
+    up to HTML that may hide what is below it."""
+    marked = (
+        _BEGINNING.sub(lambda found: f"{found[0]}{_MARK}{number}{_MARK}", line.replace(_MARK, "?"))  # noqa: B023
+        for number, line in enumerate(lines)
+    )
+    text, quoted = "\n".join(marked), 0
+    if _MARK not in text:
+        return
+    if len(text) > LONGEST_READ:  # at an empty line no code within words is cut in two
+        text = text[:LONGEST_READ].rpartition("\n\n")[0]
+    for token in _MARKDOWN.parse(text):
+        quoted += {"blockquote_open": 1, "blockquote_close": -1}.get(token.type, 0)
+        for part in token.children or (token,):
+            if part.type.startswith("html_") and _HIDING.search(_COMMENT.sub("", part.content)):
+                return
+            found = _MARKED.match(part.content) if part.type == "text" and not quoted else None
+            if found is not None:
+                yield int(found[1])
 
-    A line right below a quoted one goes on with the quotation.
-    """
-    fence, quoted = "", False
+
+def _unquoted(lines: Sequence[str]) -> frozenset[int]:
+    """The numbers of those that are no quotation; a line right below one goes on with it."""
+    found, quoted = set[int](), False
     for number, line in enumerate(lines):
-        found = _FENCE.match(line)
-        if fence:
-            if found and found[1][0] == fence[0] and len(found[1]) >= len(fence) and not found[2].strip():
-                fence = ""
-            continue
-        if found and not (found[1][0] == "`" and "`" in found[2]):
-            fence, quoted = found[1], False
-            continue
         quoted = line.lstrip().startswith(">") or (quoted and bool(line.strip()))
-        if not quoted and not line.startswith(("    ", "\t")):
-            yield number, line
+        if not quoted:
+            found.add(number)
+    return frozenset(found)
 
 
 def _command(rest: str, text: str) -> Command:

@@ -74,7 +74,9 @@ class PullFollowed(Model):
     missing: Count = 0
     """How often in a row the forge did not show it."""
     tries: Count = 0
-    """How often it was gone on with for checks or conflicts since a person last had a say."""
+    """How often it was gone on with for checks, conflicts or bots since a person last had a say."""
+    went_on: Count = 0
+    """How many tasks were made, or reopened, to go on with it since somebody last delivered by hand."""
     second_runs: tuple[SecondRun, ...] = ()
     checks_handled: Sha | None = None
     """The head whose failed checks were passed on."""

@@ -2,7 +2,7 @@
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, StringConstraints
 
@@ -21,13 +21,26 @@ def check_repository(url: str) -> str:
     """
     if url.startswith("-"):
         raise ValueError("a repository cannot start with '-'; write its URL, such as https://host/owner/name.git")
-    if _UNSAFE.search(url):
+    if _UNSAFE.search(url) or not url.isprintable():
         raise ValueError("a repository URL cannot hold white space, quotes, control or shell characters")
+    check_unquoted(url)
     if url.startswith("/"):
         url = f"file://{url}"
     if _SCP_LIKE.match(url):
         return url
     return _check_url(url)
+
+
+def check_unquoted(url: str) -> str:
+    """What `url` says without its `%..`, in which line breaks or a NUL may have been hidden. Raises ValueError for
+    anything that cannot be shown."""
+    try:
+        plain = unquote(url, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("what '%' encodes in an address has to be UTF-8") from None
+    if not plain.isprintable():
+        raise ValueError("an address cannot hold control characters, and none that '%' encodes")
+    return plain
 
 
 def _check_url(url: str) -> str:

@@ -7,7 +7,14 @@ from typing import Self
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 _LARGEST_FILE = 65_536
 """Bytes; a setting is a line or a few."""
@@ -46,13 +53,25 @@ class Settings(BaseSettings):
         source = EnvSettingsSource(cls)
         source.env_vars = {name.lower(): value for name, value in told.items() if value.strip()}
         try:
-            settings = cls.model_validate(source() | given)
+            settings = cls.model_validate(cls._read(source) | given)
         except ValidationError as error:
             mistakes = [mistake for mistake in error.errors() if mistake["loc"][:1] not in {(name,) for name in unread}]
             raise ConfigurationError(*unread.values(), *map(cls._sentence, mistakes)) from None
         if unread:
             raise ConfigurationError(*unread.values())
         return settings
+
+    @classmethod
+    def _read(cls, source: EnvSettingsSource) -> dict[str, object]:
+        """What the variables say. Raises `ConfigurationError` for one that is no JSON where only that can be."""
+        try:
+            return source()
+        except SettingsError:
+            wrong = [name for name in cls.model_fields if not _is_readable(source, name)]
+            sentences = [f"{cls.variable(name)}: it is no JSON" for name in wrong]
+            raise ConfigurationError(
+                *(cls._suggested(name, one) for name, one in zip(wrong, sentences, strict=True))
+            ) from None
 
     @classmethod
     def variable(cls, name: str) -> str:
@@ -97,11 +116,24 @@ class Settings(BaseSettings):
     @classmethod
     def _sentence(cls, mistake: ErrorDetails) -> str:
         name = str(mistake["loc"][0]) if mistake["loc"] else ""
+        return cls._suggested(name, f"{cls.variable(name)}: {_plain(mistake)}" if name else _plain(mistake))
+
+    @classmethod
+    def _suggested(cls, name: str, text: str) -> str:
         field = cls.model_fields.get(name)
-        text = f"{cls.variable(name)}: {_plain(mistake)}" if name else _plain(mistake)
         if field is None or not field.examples:
             return text
         return f"{text}; write, for example, {cls.variable(name)}={field.examples[0]}"
+
+
+def _is_readable(source: EnvSettingsSource, name: str) -> bool:
+    field = source.settings_cls.model_fields[name]
+    value, key, is_complex = source.get_field_value(field, name)
+    try:
+        source.prepare_field_value(key, field, value, is_complex)
+    except ValueError:
+        return False
+    return True
 
 
 def _content(path: Path) -> str:

@@ -88,6 +88,15 @@ def read_or_make_key(path: Path) -> str:
     return read_key(path)
 
 
+def is_key(text: str) -> bool:
+    """Whether `text` has the form of a key."""
+    try:
+        _checked(text, "")
+    except SealBroken:
+        return False
+    return True
+
+
 class Vault:
     """Seals single values that are kept elsewhere, a database for instance. Each is bound to whose it is: put in
     another's place, it does not open."""

@@ -13,10 +13,11 @@ from agentvine.domain.errors import LeaseLost
 from agentvine.domain.key import Key
 from agentvine.kit import failpoints
 from agentvine.kit.clock import Clock
+from agentvine.kit.logs import logger
 from agentvine.server.bells import Bells
-from agentvine.server.errands import Errands, taker_of
+from agentvine.server.errands import Errands, NotTaken, taker_of
 from agentvine.server.holding import own_worker
-from agentvine.server.permits import known, permit, permit_repository
+from agentvine.server.permits import known, permit, permit_errand
 from agentvine.server.reading import clamped
 from agentvine.store import errands, repositories
 from agentvine.store.database import Database, database_out_of_reach
@@ -27,6 +28,8 @@ from agentvine.wire.errands import ErrandClaim, ErrandHeld, GivenErrand
 
 _SOON = 0.05
 """Seconds that are waited at least between two looks for what is due."""
+_NOT_TAKEN = "what came back could not be taken"
+_log = logger("errands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,29 @@ class ErrandDesk:
 
         def look(unit: Unit) -> Known | None:
             own_worker(unit, held.worker_id, self.key)
-            repository = errands.held(unit, known("errand", errand_id), held.worker_id)
+            repository = errands.held(unit, known("errand", errand_id), held.worker_id, self.clock.now())
             if repository is None:
                 raise LeaseLost("this errand is somebody else's by now, or done", status="lost")
-            permit_repository(self.key, repository)
-            return repositories.of(unit, repository)
+            of = repositories.of(unit, repository)
+            permit_errand(self.key, repository, of.repository.settings if of is not None else None)
+            return of
 
         return await self.database.read(look)
 
     async def end(self, errand_id: str, result: ErrandResult) -> None:
+        """Raises what `Errands.end` does, but for `NotTaken`: then the errand is put off, for all to see why."""
         permit(self.key, routes.END_ERRAND)
+        try:
+            await self._end(errand_id, result)
+        except NotTaken as error:
+            _log.error("what an errand brought could not be taken", errand_id=errand_id, exc_info=error)
+            await self._end(errand_id, ErrandResult(worker_id=result.worker_id, error=f"{_NOT_TAKEN}: {error}"[:2000]))
+
+    async def left(self, worker_id: str) -> None:
+        """What this worker was given, which has left, is there for others."""
+        await self.database.write(lambda unit: errands.release_all(unit, worker_id))
+
+    async def _end(self, errand_id: str, result: ErrandResult) -> None:
         await failpoints.committed(
             "errandresult",
             self.database.write,
@@ -77,16 +93,12 @@ class ErrandDesk:
             database_out_of_reach,
         )
 
-    async def left(self, worker_id: str) -> None:
-        """What this worker was given, which has left, is there for others."""
-        await self.database.write(lambda unit: errands.release_all(unit, worker_id))
-
     def _ready_at(self, unit: Unit, ask: ErrandClaim) -> datetime | None:
         if own_worker(unit, ask.worker_id, self.key).draining:
             return None
         if errands.has_one(unit, ask.worker_id):
             return self.clock.now()
-        return errands.next_ready_at(unit, taker_of(ask.worker_id, self.key))
+        return errands.next_ready_at(unit, taker_of(unit, ask.worker_id, self.key))
 
     async def _claim(self, ask: ErrandClaim) -> GivenErrand | None:
         return await failpoints.committed(

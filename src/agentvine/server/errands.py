@@ -15,8 +15,10 @@ from datetime import datetime, timedelta
 from random import Random, SystemRandom
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from agentvine.domain.errand import Errand, ErrandResult
-from agentvine.domain.errors import LeaseLost
+from agentvine.domain.errors import AgentVineError, LeaseLost
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Key
 from agentvine.domain.repository_settings import address_of
@@ -24,8 +26,8 @@ from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
 from agentvine.kit.logs import logger
 from agentvine.server.holding import own_worker
-from agentvine.server.permits import bad_key, known
-from agentvine.store import errands, keys
+from agentvine.server.permits import bad_key, known, permit_errand, runs_errands
+from agentvine.store import errands, keys, repositories
 from agentvine.store.errands import Kept, Taker
 from agentvine.store.unit import Unit
 from agentvine.wire.channels import Ring
@@ -52,9 +54,14 @@ class Trouble:
     """How often it was tried in a row."""
 
 
+class NotTaken(Exception):
+    """What was brought back could not be handled; the message says why. Nothing of it was kept."""
+
+
 class Handler(Protocol):
     """Takes what comes back for the keys of one prefix; called in the transaction that ends the errand.
 
+    An AgentVineError or a ValidationError that it raises makes the errand one that did not come off.
     `name` is the key without its prefix.
     """
 
@@ -100,12 +107,19 @@ class Errands:
         """Make all that is wanted of a repository, however it is spelled, due now, or at `at`. Returns how many that
         changed. What failed keeps its distance, unless `afresh`: somebody has mended something.
         """
-        address = address_of(repository)
-        spelled = [there for there in errands.repositories(unit) if address_of(there) == address]
-        changed = errands.hasten(unit, spelled, at or self._clock.now(), afresh=afresh)
+        changed = errands.hasten(unit, _spelled(unit, repository), at or self._clock.now(), afresh=afresh)
         if changed:
             unit.ring(Ring(kind="errand", repository=repository))
         return changed
+
+    def rung_for(self, unit: Unit, repository: str, at: datetime, pulls_at: datetime) -> int:
+        """As `ring`, with a moment of their own for looks at pull requests. Returns how many of these that changed."""
+        spelled = _spelled(unit, repository)
+        others = errands.hasten(unit, spelled, at, afresh=False, pulls=False)
+        pulls = errands.hasten(unit, spelled, pulls_at, afresh=False, pulls=True)
+        if others or pulls:
+            unit.ring(Ring(kind="errand", repository=repository))
+        return pulls
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,19 +134,25 @@ class Errands:
             raise bad_key()
         if claimer.draining:
             return None
-        taker = taker_of(ask.worker_id, key)
-        kept = errands.given_to(unit, ask.worker_id) or errands.ready(unit, taker, now)
+        kept = errands.given_to(unit, ask.worker_id)
+        if kept is not None and not _runs(unit, key, kept.errand.repository):  # it was given with another key
+            errands.release_all(unit, ask.worker_id)
+            kept = None
+        if kept is None:
+            kept = errands.ready(unit, taker_of(unit, ask.worker_id, key), now)
         if kept is None:
             return None
         errands.give(unit, kept.id, ask.worker_id, now + timedelta(seconds=LEASE_SECONDS))
         return GivenErrand(id=kept.id, errand=kept.errand, lease_seconds=LEASE_SECONDS)
 
     def end(self, unit: Unit, errand_id: str, result: ErrandResult, key: Key) -> None:
-        """A worker has brought something back. Raises as `claim`, and `LeaseLost` if it is not that worker's."""
+        """A worker has brought something back. Raises as `claim`, `LeaseLost` if it is not that worker's, and
+        `NotTaken`."""
         own_worker(unit, result.worker_id, key)
         kept = errands.locked(unit, known("errand", errand_id))
         if kept is None or kept.worker_id != result.worker_id:
             raise LeaseLost("this errand is somebody else's by now, or done", status="lost")
+        permit_errand(key, kept.errand.repository, repositories.settings(unit, kept.errand.repository))
         if not (result.error or result.unable):
             errands.finish(unit, kept)
             self._tell(kept, lambda handler, name: handler.arrived(unit, name, kept.errand, result))
@@ -163,19 +183,35 @@ class Errands:
         now = self._clock.now()
         for _, key_id in errands.able_workers(unit, (*kept.unable, worker_id)):
             key = keys.get(unit, key_id)
-            if key is None or not key.usable(now):
-                continue
-            if not key.scope.repositories or kept.errand.repository in key.scope.repositories:
+            if key is not None and key.usable(now) and _runs(unit, key, kept.errand.repository):
                 return True
         return False
 
     def _tell(self, kept: Kept, tell: Callable[[Handler, str], None]) -> None:
         prefix, _, name = kept.key.partition(":")
         handler = self._handlers.get(prefix)
-        if handler is not None:
+        if handler is None:
+            return
+        try:
             tell(handler, name)
+        except AgentVineError as error:
+            raise NotTaken(error.message) from error
+        except ValidationError as error:
+            raise NotTaken("the server cannot make anything of what the forge shows; its log says why") from error
 
 
-def taker_of(worker_id: str, key: Key) -> Taker:
+def taker_of(unit: Unit, worker_id: str, key: Key) -> Taker:
     """Whose errands a worker may run with this key."""
-    return Taker(worker_id, key.scope.repositories)
+    if not key.scope.restricted:
+        return Taker(worker_id)
+    return Taker(worker_id, tuple(url for url in errands.repositories(unit) if _runs(unit, key, url)))
+
+
+def _spelled(unit: Unit, repository: str) -> list[str]:
+    """How errands spell this repository."""
+    address = address_of(repository)
+    return [there for there in errands.repositories(unit) if address_of(there) == address]
+
+
+def _runs(unit: Unit, key: Key, repository: str) -> bool:
+    return runs_errands(key, repository, repositories.settings(unit, repository))

@@ -8,6 +8,7 @@ more; `reply:<mark>` answers a comment.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import JsonValue
@@ -19,16 +20,17 @@ from agentvine.domain.event import EventKind
 from agentvine.domain.follow_up_words import answer, brief, mark_of_answer
 from agentvine.domain.forge import PullSeen
 from agentvine.domain.pull_followed import Heard, PullFollowed, PullShown, PullState, shown
-from agentvine.domain.repository_settings import FollowUpRules
+from agentvine.domain.repository_settings import FollowUpRules, address_of
 from agentvine.domain.task import Task
 from agentvine.domain.work_order import LIVE, OrderStatus, WorkOrder
 from agentvine.kit.clock import Clock
 from agentvine.server.chronicle import SERVER, Told, tell
-from agentvine.server.comments import Comments
+from agentvine.server.comments import MOST, Comments
 from agentvine.server.control_plane import Orders
 from agentvine.server.errands import Errands, Trouble
 from agentvine.server.origin import origin_of
 from agentvine.server.submission import Submissions
+from agentvine.store import comments as kept_comments
 from agentvine.store import executions, follow_ups, repositories, tasks, work_orders
 from agentvine.store.unit import Unit
 from agentvine.wire.messages import Completion
@@ -36,6 +38,16 @@ from agentvine.wire.messages import Completion
 _OFF = FollowUpRules(enabled=False)
 """Of a repository that nobody has added: without its settings nobody is allowed to ask for anything."""
 _TRIES_TO_REPLY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Where the tasks that let a pull request grow have come to."""
+
+    done: WorkOrder | None
+    """The last one that was completed."""
+    following: WorkOrder | None
+    """The one that follows it, if it was not cancelled."""
 
 
 class FollowUps:
@@ -75,10 +87,11 @@ class FollowUps:
         elif known.latest == task.id:
             return
         else:
-            tries = known.tries if known.gone_on == task.id else 0
+            by_itself = known.gone_on == task.id
+            tries, went_on = (known.tries, known.went_on) if by_itself else (0, 0)
             known = self._answered(unit, known, order, done).delivered(task.id, delivery.new_sha, delivery.url)
             state = known.state if rules.enabled else PullState.OFF
-            known = known.model_copy(update={"tries": tries, "state": state})
+            known = known.model_copy(update={"tries": tries, "went_on": went_on, "state": state})
         follow_ups.save(unit, known)
         if rules.enabled:
             self._look_in(unit, known, f.first_look(rules))
@@ -119,14 +132,20 @@ class FollowUps:
         if known is None or known.state is not PullState.OPEN:
             return
         rules, users = self._rules(unit, known.repository)
-        done, following = self._last(unit, known.latest)
-        decision = f.decide(known, seen, rules, users, _standing(following), self._clock.now())
-        known = decision.after
+        row = self._last(unit, known.latest)
+        known = known.model_copy(update={"heard": tuple(one for one in known.heard if one.task_id is not None)})
+        seen = _without_intake(unit, known, seen) if seen is not None else None
+        now, lost = self._clock.now(), _lost(unit, known)
+        decision = f.decide(known, seen, rules, users, _standing(row.following), now, lost)
+        after = decision.after
         for action in decision.actions:
-            known = self._carry_out(unit, known, action, done, following)
-        follow_ups.save(unit, known)
-        if known.state is PullState.OPEN:
-            self._look_in(unit, known, decision.look_in)
+            if isinstance(action, f.GoOn):
+                after = self._go_on(unit, known, after, action, row)
+            else:
+                self._carry_out(unit, after, action, row.following)
+        follow_ups.save(unit, after)
+        if after.state is PullState.OPEN:
+            self._look_in(unit, after, decision.look_in)
 
     def refused_to_run(self, unit: Unit, task_id: str, check_id: str) -> None:
         """The forge does not run that check again: look at once, and take its failure for what it is."""
@@ -156,8 +175,12 @@ class FollowUps:
     # ── what was decided ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _carry_out(
-        self, unit: Unit, known: PullFollowed, action: f.Action, done: WorkOrder | None, following: WorkOrder | None
-    ) -> PullFollowed:
+        self,
+        unit: Unit,
+        known: PullFollowed,
+        action: f.End | f.RunOnce | f.Flaky | f.Stop,
+        following: WorkOrder | None,
+    ) -> None:
         match action:
             case f.End():
                 self._end(unit, known, action.state, following)
@@ -169,9 +192,6 @@ class FollowUps:
                 self._tell(unit, EventKind.FOLLOW_UP_FLAKY, known, {"checks": list(action.names)})
             case f.Stop():
                 self._stop(unit, known, action.why)
-            case f.GoOn():
-                return self._go_on(unit, known, action, done, following)
-        return known
 
     def _end(self, unit: Unit, known: PullFollowed, state: PullState, following: WorkOrder | None) -> None:
         """Whoever goes on with it by itself stops; what a person asked for is that person's."""
@@ -186,19 +206,22 @@ class FollowUps:
     def _stop(self, unit: Unit, known: PullFollowed, why: str) -> None:
         self._tell(unit, EventKind.FOLLOW_UP_STOPPED, known, {"why": why, "url": known.url, "reason": "follow_up"})
 
-    def _go_on(
-        self, unit: Unit, known: PullFollowed, going: f.GoOn, done: WorkOrder | None, following: WorkOrder | None
-    ) -> PullFollowed:
-        """Tell the task that goes on with it, or make one; what is passed on is remembered with it."""
-        try:
-            order, made = self._order_for(unit, done, following)
-        except (Conflict, Forbidden) as error:
-            self._stop(unit, known, error.message)
-            return known.model_copy(update={"stopped": error.message})
+    def _go_on(self, unit: Unit, before: PullFollowed, known: PullFollowed, going: f.GoOn, row: _Row) -> PullFollowed:
+        """Tell the task that goes on with it, or make one; what is passed on is remembered with it.
+
+        If nobody can, that is said once, and comments are still to be passed on.
+        """
         origin = tasks.get(unit, known.task_id)
-        target = origin.asked.branch if origin is not None else ""
+        texts = tuple(brief(going, known, origin.asked.branch if origin is not None else ""))
+        try:
+            order, made = self._order_for(unit, row, len(texts))
+        except (Conflict, Forbidden) as error:
+            if before.stopped != error.message:
+                self._stop(unit, known, error.message)
+            as_before = {"heard": before.heard, "went_on": before.went_on, "causes": before.causes}
+            return known.model_copy(update={"stopped": error.message, **as_before})
         numbers: dict[str, int] = {}
-        for text, comment_id in brief(going, known, target):
+        for text, comment_id in texts:
             comment = self._comments.keep_of(unit, order, text, SERVER)
             if comment_id:
                 numbers[comment_id] = comment.number
@@ -213,27 +236,32 @@ class FollowUps:
         changes: dict[str, object] = {"heard": heard}
         return known.model_copy(update=changes | ({"gone_on": order.task_id} if made else {}))
 
-    def _order_for(self, unit: Unit, done: WorkOrder | None, following: WorkOrder | None) -> tuple[WorkOrder, bool]:
-        """Who is to go on, and whether that was made, or reopened, for it. Raises `Conflict`, `Forbidden`."""
-        if following is not None and following.status in LIVE:
-            return following, False
-        if following is not None:
-            return self._orders.requeue(unit, following, SERVER), True
-        if done is None:
+    def _order_for(self, unit: Unit, row: _Row, texts: int) -> tuple[WorkOrder, bool]:
+        """Who is to go on and be told so many texts, and whether that was made, or reopened, for it.
+
+        Raises `Conflict`, `Forbidden`, before anything has changed.
+        """
+        if row.following is not None:
+            if kept_comments.after(unit, row.following, MOST - texts, 1):
+                raise Conflict(f"the task {row.following.task_id} has as many comments as are kept, {MOST}")
+            if row.following.status in LIVE:
+                return row.following, False
+            self._submissions.permit_by_itself(unit, row.following.task_id)
+            return self._orders.requeue(unit, row.following, SERVER), True
+        if row.done is None:
             raise Conflict("the task that opened it is not kept any more")
-        return self._submissions.follow_by_itself(unit, done), True
+        return self._submissions.follow_by_itself(unit, row.done), True
 
     # ── around it ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _last(self, unit: Unit, task_id: str) -> tuple[WorkOrder | None, WorkOrder | None]:
-        """The last order in a row that was completed, and the one that follows it, if it was not cancelled."""
+    def _last(self, unit: Unit, task_id: str) -> _Row:
         done = work_orders.locked_by_task(unit, task_id)
         while done is not None:
             following = self._submissions.follower(unit, done.task_id)
             if following is None or following.status is not OrderStatus.COMPLETED:
-                return done, following
+                return _Row(done, following)
             done = following
-        return None, None
+        return _Row(None, None)
 
     def _rules(self, unit: Unit, url: str) -> tuple[FollowUpRules, Sequence[str]]:
         settings = repositories.settings(unit, url)
@@ -298,6 +326,26 @@ class _Replies:
         """The comment may be gone, for instance: not for ever."""
         if trouble.for_good and trouble.tries >= _TRIES_TO_REPLY:
             self._errands.forget(unit, f"reply:{name}")
+
+
+def _without_intake(unit: Unit, known: PullFollowed, seen: PullSeen) -> PullSeen:
+    """What is seen without comments that answer a question which a task from the forge asks there, or may yet."""
+    address = address_of(known.repository)
+    new = [one.id for one in seen.comments]
+    taken = follow_ups.taken_in(unit, address, new) if new else frozenset()
+    asked_at = follow_ups.asked_at(unit, address, seen.number) if new else None
+    left = (one for one in seen.comments if one.id not in taken and (asked_at is None or one.at < asked_at))
+    return seen.model_copy(update={"comments": tuple(left)})
+
+
+def _lost(unit: Unit, known: PullFollowed) -> frozenset[str]:
+    """Comments without an answer whose task somebody cancelled, or that is not kept any more."""
+    waiting = [one for one in known.heard if not one.answered and one.task_id is not None]
+    orders = {
+        task_id: work_orders.of_task(unit, task_id) for task_id in {one.task_id for one in waiting if one.task_id}
+    }
+    over = {id_ for id_, order in orders.items() if order is None or order.status is OrderStatus.CANCELLED}
+    return frozenset(one.id for one in waiting if one.task_id in over)
 
 
 def _standing(following: WorkOrder | None) -> f.Follower:

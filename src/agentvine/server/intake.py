@@ -6,7 +6,7 @@ the status comment say how the task stands. A task belongs to the key that made 
 not submit, the forge may not either, and once the key has ended nothing comes in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,6 +35,8 @@ OVERLAP = timedelta(minutes=10)
 """How far each look goes back behind the one before: clocks differ, and forges show some things late."""
 ASKING_SECONDS = 30.0
 """The longest from one look to the next while a question is shown."""
+_MOST_MOVED = 500
+"""So many status comments are told anew at once when a repository is added again; the rest when their tasks change."""
 _TRIES = 3
 """After so many failures in a row the repository is in trouble."""
 _log = logger("intake")
@@ -47,6 +49,12 @@ class _Visit:
     repository: Repository
     key: Key
     since: datetime
+    named: Mapping[str, datetime]
+
+    def heeds(self, comment: ForgeComment) -> bool:
+        """Whether anything can follow from a comment: somebody wrote it whom an operator had named by then."""
+        since = self.named.get(comment.author.lower())
+        return since is not None and comment.at >= since and heeded(comment, self.settings.intake)
 
     @property
     def settings(self) -> RepositorySettings:
@@ -77,16 +85,22 @@ class Intake:
         if not is_on(rules):
             intake.stop(unit, repository.id)
             return
-        before, users = intake.looks(unit, repository.id), tuple(sorted({user.lower() for user in rules.users}))
-        fresh = before is None or not set(users) <= set(before.users)
-        # What somebody said before anybody heeded it does not begin to count when that changes.
-        intake.look_on(unit, repository.id, Looks(now if before is None or fresh else before.seen_to, users))
+        before = intake.looks(unit, repository.id)
+        named = before.named if before is not None else {}
+        # What somebody said before anybody heeded it does not begin to count when that changes. Forges tell whole
+        # seconds: what was said in the one that has begun counts.
+        second = now.replace(microsecond=0)
+        users = {user.lower(): named.get(user.lower(), second) for user in rules.users}
+        seen_to = before.seen_to if before is not None else now
+        intake.look_on(unit, repository.id, Looks(seen_to, users, now))
         self._look(unit, repository, now)
 
     def changed(self, unit: Unit, repository: Repository) -> None:
         """An operator has said something of a repository: what failed there may work now."""
         self._errands.ring(unit, repository.settings.repository, afresh=True)
         self.plan(unit, repository)
+        for task_id in intake.move(unit, repository.settings.address, repository.id, _MOST_MOVED):
+            self.tell(unit, task_id)
 
     def plan_all(self, unit: Unit) -> None:
         """As `plan`, of all that nothing was planned for; for the start of a server."""
@@ -110,27 +124,21 @@ class Intake:
             return
         repository, now = known.repository, self._clock.now()
         trouble = None
+        looks = intake.looks(unit, repository_id) or Looks(look.since, {}, look.since)
         key = keys.get(unit, repository.created_by)
         if key is None or not key.usable(now):
             trouble = "nothing comes in: the key that added this repository has ended; add it again with another one"
         else:
-            visit = _Visit(repository, key, look.since)
+            visit = _Visit(repository, key, look.since, looks.named)
             for issue in issues:
                 trouble = self._see(unit, visit, issue) or trouble
         repositories.note_trouble(unit, repository_id, trouble)
-        if trouble is None:
-            self._advance(unit, repository_id, issues, now)
+        seen_to = looks.seen_to if trouble is not None else _seen_to(looks, issues, now)
+        intake.look_on(unit, repository_id, Looks(seen_to, looks.named, now))
         seconds = repository.settings.intake.look_seconds
         if intake.is_asking(unit, repository_id):
             seconds = min(seconds, ASKING_SECONDS)
         self._look(unit, repository, now + timedelta(seconds=seconds))
-
-    def _advance(self, unit: Unit, repository_id: str, issues: Sequence[IssueSeen], now: datetime) -> None:
-        """The newest comment says how far the forge was seen, by its own clock; none comes from the future."""
-        newest = max((comment.at for issue in issues for comment in issue.comments), default=None)
-        looks = intake.looks(unit, repository_id)
-        if newest is not None and looks is not None:
-            intake.look_on(unit, repository_id, Looks(min(newest, now), looks.users))
 
     def looked_in_vain(self, unit: Unit, repository_id: str, trouble: Trouble) -> None:
         """The forge could not be looked at; it is tried again."""
@@ -146,7 +154,7 @@ class Intake:
         if is_labelled(issue, rules):
             trouble = self._take(unit, visit, issue, f"issue:{issue.number}", task_of_issue(issue, visit.settings))
         for comment in issue.comments:
-            if not heeded(comment, rules):
+            if not visit.heeds(comment):
                 continue
             command = command_in(comment.body)
             if command is None:
@@ -213,7 +221,8 @@ class Intake:
         if taken is None or known is None or standing is None:
             return
         text = status_comment(standing)
-        asked = standing.request.id if standing.request is not None else None
+        request = standing.request
+        asked = request.id if request is not None and _is_open_question(request) else None
         if (text, asked) == (taken.said, taken.asked):
             return
         intake.say(unit, first.id, text, asked)
@@ -240,10 +249,22 @@ class Intake:
         return Standing(first, order, open_[0] if open_ else None, delivered.delivery if delivered else None, pull)
 
     def told(self, unit: Unit, task_id: str, say: Say, at: datetime | None) -> None:
-        """The status comment says `say` since then, by the forge's clock."""
+        """The status comment says `say` since then, by the forge's clock.
+
+        If something else is wished by now it may be older words that were said: they showed no question, or another.
+        """
+        if kept_errands.is_wished(unit, f"status:{task_id}"):
+            return
         taken = intake.locked(unit, task_id)
         if taken is not None and taken.asked is not None and taken.asked in say.text:
             intake.shown(unit, task_id, taken.asked, at or self._clock.now())
+
+
+def _seen_to(looks: Looks, issues: Sequence[IssueSeen], now: datetime) -> datetime:
+    """How far the forge was seen: up to the newest comment, by its own clock, of which none comes from the future; and
+    up to when the look was wished, by ours, less the overlap, so that where nobody says anything it goes on too."""
+    comments = [min(comment.at, now) for issue in issues for comment in issue.comments]
+    return max(looks.seen_to, looks.wished - OVERLAP, *comments)
 
 
 def _is_open_question(request: WorkerRequest) -> bool:

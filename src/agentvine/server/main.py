@@ -14,7 +14,7 @@ from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import hide, logger
 from agentvine.kit.redaction import password_of
-from agentvine.kit.sealed import SealBroken, Vault, read_or_make_key
+from agentvine.kit.sealed import SealBroken, Vault, is_key, read_or_make_key
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.signing import KeyUnusable, SigningKey, read_or_make
 from agentvine.server.answerer import answerers
@@ -110,6 +110,8 @@ def _signing_key(settings: ServerSettings) -> SigningKey:
 
 def _safe(settings: ServerSettings) -> Safe:
     try:
+        if settings.secrets_key is not None and is_key(settings.secrets_key.name):
+            raise SealBroken("it is the key itself; write it to a file, and name that file")
         key = read_or_make_key(settings.secrets_key or settings.data / "secrets.key")
     except SealBroken as broken:
         raise ConfigurationError(f"AGENTVINE_SERVER_SECRETS_KEY: {broken}") from broken

@@ -3,7 +3,9 @@
 import re
 
 from agentvine.domain.errors import Forbidden, NotFound, Unauthenticated
-from agentvine.domain.key import Key, Role, WorkerKey
+from agentvine.domain.key import Key, Role, Scope, WorkerKey
+from agentvine.domain.permission import PermissionLevel
+from agentvine.domain.repository_settings import RepositorySettings, address_of
 from agentvine.domain.work_order import WorkOrder
 from agentvine.wire.routes import Route
 
@@ -46,7 +48,7 @@ def sees(key: Key, order: WorkOrder) -> bool:
     """True if the key may look at this order. Levels are about acting; but a worker sees what it may work on only."""
     scope = key.scope
     return (
-        (not scope.repositories or order.repository in scope.repositories)
+        _covers(scope, order.repository)
         and (not scope.worker_types or order.type in scope.worker_types)
         and (scope.role is not Role.WORKER or order.permission_level.rank <= scope.permission_level.rank)
     )
@@ -59,9 +61,35 @@ def permit_type(key: Key, type_: str) -> None:
 
 
 def permit_repository(key: Key, repository: str) -> None:
-    """Raises `Forbidden` unless the key is for this repository."""
-    if key.scope.repositories and repository not in key.scope.repositories:
+    """Raises `Forbidden` unless the key is for this repository, however it is spelled."""
+    if not _covers(key.scope, repository):
         raise Forbidden("this key is not for that repository", needs={"repository": repository})
+
+
+def runs_errands(key: Key, repository: str, said: RepositorySettings | None) -> bool:
+    """Whether the key may run errands of this repository, of which `said` was said.
+
+    What an errand brings back becomes tasks of any type, up to the level of the repository, and with it comes the
+    credential that pushes. So it takes a key that may work on all of that.
+    """
+    most = said.permission_level if said is not None else None
+    needed = most if most is not None else PermissionLevel.AUTONOMOUS
+    scope = key.scope
+    return not scope.worker_types and scope.permission_level.rank >= needed.rank and _covers(scope, repository)
+
+
+def permit_errand(key: Key, repository: str, said: RepositorySettings | None) -> None:
+    """Raises `Forbidden` unless `runs_errands`."""
+    permit_repository(key, repository)
+    if not runs_errands(key, repository, said):
+        raise Forbidden("errands take a worker's key without a limit of types, and of the repository's level")
+
+
+def _covers(scope: Scope, repository: str) -> bool:
+    """Whether a repository, however it is spelled, is within the scope."""
+    if not scope.repositories or repository in scope.repositories:
+        return True
+    return address_of(repository) in {address_of(named) for named in scope.repositories}
 
 
 def known(kind: str, identifier: str) -> str:

@@ -5,9 +5,11 @@ order or an errand on the repository, and each time the audit log says so.
 """
 
 import json
+import math
 import os
 import pwd
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -36,7 +38,10 @@ from agentvine.wire.lending import HandedCredential
 
 COMMAND_SECONDS = 30.0
 _COMMAND_OUTPUT = 65_536
+_TOLD_EVERY, _REMEMBERED = 3600.0, 10_000
 _Changed = Callable[[Unit, Repository], None]
+_Loan = tuple[str, str | None, JsonValue, str]
+"""A repository, its sealed secret, a worker and its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Repositories:
         self._clock = clock
         self._safe = safe
         self._told: list[_Changed] = []
+        self._lent_at: OrderedDict[_Loan, float] = OrderedDict()
 
     def when_changed(self, tell: _Changed) -> None:
         """Have `tell` called, within the transaction, with each repository that is added or changed."""
@@ -139,8 +145,8 @@ class Repositories:
     async def credential(self, known: Known, to: Mapping[str, JsonValue], key: Key) -> HandedCredential | None:
         """What is kept for it, for the holder of an order or an errand on it, which the caller has checked.
 
-        `to` says for the audit log to whom and for what. Raises `Unavailable` if it cannot be opened, or its command
-        gives none.
+        `to` says for the audit log to whom and for what; of one worker's errands it tells once an hour. Raises
+        `Unavailable` if it cannot be opened, or its command gives none.
         """
         secret = self._opened(known, "credential", known.secret)
         kept = NewCredential.model_validate_json(secret) if secret is not None else None
@@ -150,9 +156,21 @@ class Repositories:
         credential = await self._given(kept, url)
         data = {**to, "repository_id": known.repository.id, "repository": url, "kind": known.repository.credential}
         draft = audit.Draft(AuditKind.CREDENTIAL_HANDED_OUT, self._clock.now(), actor_of(key), data)
-        await self._database.write(lambda unit: audit.append(unit, draft))
+        loan = (known.repository.id, known.secret, to.get("worker_id"), key.id) if "errand_id" in to else None
+        if loan is None or self._clock.elapsed() - self._lent_at.get(loan, -math.inf) >= _TOLD_EVERY:
+            await self._database.write(lambda unit: audit.append(unit, draft))
+            self._remember(loan)
         forge = known.repository.settings.forge
         return HandedCredential(username=credential.username, secret=_plain(credential.secret), forge=forge)
+
+    def _remember(self, loan: _Loan | None) -> None:
+        """The audit log says so now: that is enough for an hour."""
+        if loan is None:
+            return
+        self._lent_at[loan] = self._clock.elapsed()
+        self._lent_at.move_to_end(loan)
+        if len(self._lent_at) > _REMEMBERED:
+            self._lent_at.popitem(last=False)
 
     async def _given(self, kept: NewCredential, url: str) -> GitCredential:
         address = Address.of(url)

@@ -101,9 +101,9 @@ class ServerSettings(Settings):
     policy: Path | None = Field(default=None, examples=["/etc/agentvine/policy.toml"])
     """A TOML file of rules that settle what workers ask (docs/policy.md). Default: all of it goes to people."""
     signing_key: Path | None = Field(default=None, examples=["/etc/agentvine/signing.key"])
-    """An Ed25519 key (PEM) that signs evidence, the same for all servers of a database. Default: made in the data."""
+    """The file of the Ed25519 key (PEM) that signs evidence, one for all servers of a database; made if missing."""
     secrets_key: Path | None = Field(default=None, examples=["/etc/agentvine/secrets.key"])
-    """The key that seals the secrets of repositories, the same for all servers of a database. Default: one is made."""
+    """The file of the key that seals repositories' secrets, one for all servers of a database; made if missing."""
     credential_commands: CredentialCommands = Field(
         default_factory=dict, examples=['{"forge-app": ["/usr/local/bin/forge-token", "get"]}']
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from agentvine.domain.errors import Conflict, DependencyCycle, IdempotencyMismatch, InvalidInput
+from agentvine.domain.errors import Conflict, DependencyCycle, Forbidden, IdempotencyMismatch, InvalidInput
 from agentvine.domain.event import EventKind
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Key
@@ -19,7 +19,7 @@ from agentvine.server.control_plane import claimable_ring
 from agentvine.server.holding import locked_order
 from agentvine.server.permits import permit_repository, permit_type
 from agentvine.server.reading import invalid
-from agentvine.store import executions, repositories, tasks, work_orders
+from agentvine.store import executions, keys, repositories, tasks, work_orders
 from agentvine.store.tasks import Prospect, Submission
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
@@ -123,10 +123,21 @@ class Submissions:
     def follow_by_itself(self, unit: Unit, done: WorkOrder) -> WorkOrder:
         """As `follow`, without anybody who asks: in the name of whoever submitted the first, at its level.
 
-        Raises `Conflict`.
+        Raises `Conflict`; `Forbidden` once that key has ended.
         """
         before, asked = _following(unit, done)
+        self.permit_by_itself(unit, before.id)
         return self._follow(unit, done, asked, _Name(before.created_by, SERVER, before.permission_level))
+
+    def permit_by_itself(self, unit: Unit, task_id: str) -> None:
+        """Raises `Forbidden` if nothing is to be done by itself in the name of whoever submitted that task."""
+        task = tasks.get(unit, task_id)
+        key = keys.get(unit, task.created_by) if task is not None else None
+        if key is None or not key.usable(self._clock.now()):
+            raise Forbidden(
+                f"the key that submitted {task_id} has ended; `agentvine retry {task_id} --comment …` with another key "
+                "goes on with it"
+            )
 
     def follower(self, unit: Unit, task_id: str) -> WorkOrder | None:
         """The order of the task that follows this one, locked; of those that were cancelled, none."""

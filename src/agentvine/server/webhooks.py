@@ -1,7 +1,8 @@
 """Webhooks of forges. One only rings: what stands in it is believed so far as to look at the forge earlier.
 
 Of a body nothing is read but which repository it is about, and that only to find the secret with which it has to be
-signed. So a repetition, a wrong order or an invention of events costs a look at most, and many at once cost one.
+signed. So a repetition, a wrong order or an invention of events costs a look at most, and many at once cost one. Of
+each open pull request there is a look as well: the more there are, the longer until they are all looked at again.
 
 How forges sign, over the bytes of the body as they were sent:
 
@@ -19,9 +20,11 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from agentvine.domain.errors import InvalidInput, Unauthenticated, Unavailable
@@ -37,6 +40,9 @@ from agentvine.store.unit import Unit
 BODY_SECONDS = 10.0
 BETWEEN_RINGS = 5.0
 """Seconds from one look at a repository to the next, however often it is rung for."""
+SECONDS_A_PULL = 1.0
+"""What each look at a pull request that was rung for adds until the next such looks at pull requests of the repository:
+one costs a handful of calls, and forges allow some thousand in an hour."""
 _REMEMBERED = 1000
 _LONGEST_URL = 1000
 _NO_SECRET = "0" * 64
@@ -60,6 +66,28 @@ class NotJson(Exception):
     """What came is no JSON object; the message says why."""
 
 
+@dataclass
+class _Round:
+    """Looks that were rung for: all at one moment, and how many."""
+
+    at: float = -math.inf
+    pulls: int = 0
+
+    def joined(self, now: float) -> float:
+        """When to look for one more ring: with a round that is still to come, else after the last one's time."""
+        if self.at <= now:
+            self.at, self.pulls = max(now, self.at + max(BETWEEN_RINGS, self.pulls * SECONDS_A_PULL)), 0
+        return self.at
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """Of one repository."""
+
+    pulls: _Round = field(default_factory=_Round)
+    others: _Round = field(default_factory=_Round)
+
+
 class Webhooks:
     """Of one server process."""
 
@@ -67,7 +95,7 @@ class Webhooks:
         self._control = control
         self.body_seconds = body_seconds
         """How long a body may take to arrive."""
-        self._rung: OrderedDict[str, float] = OrderedDict()
+        self._rung: OrderedDict[str, _Pace] = OrderedDict()
         self._deliveries: OrderedDict[str, None] = OrderedDict()
 
     async def take(self, kind: ForgeKind, headers: Headers, body: bytes) -> None:
@@ -96,16 +124,14 @@ class Webhooks:
 
     async def _ring(self, known: Known) -> None:
         """For now, or for as soon as the last time is long enough ago: then all that rang meanwhile is one look."""
-        repository, now = known.repository, self._control.clock.elapsed()
-        due = max(now, self._rung.get(repository.id, now - BETWEEN_RINGS) + BETWEEN_RINGS)
-        if due == now:
-            self._rung[repository.id] = now
-            self._rung.move_to_end(repository.id)
-            if len(self._rung) > _REMEMBERED:
-                self._rung.popitem(last=False)
-        at = self._control.clock.now() + timedelta(seconds=due - now)
-        url = repository.settings.repository
-        await self._control.database.write(lambda unit: self._control.errands.ring(unit, url, at=at))
+        repository, elapsed, now = known.repository, self._control.clock.elapsed(), self._control.clock.now()
+        pace = self._rung.setdefault(repository.id, _Pace())
+        self._rung.move_to_end(repository.id)
+        if len(self._rung) > _REMEMBERED:
+            self._rung.popitem(last=False)
+        at, pulls_at = (now + timedelta(seconds=one.joined(elapsed) - elapsed) for one in (pace.others, pace.pulls))
+        url, errands = repository.settings.repository, self._control.errands
+        pace.pulls.pulls += await self._control.database.write(lambda unit: errands.rung_for(unit, url, at, pulls_at))
 
     def _note(self, headers: Headers, known: Known) -> None:
         """For the log alone: whether this delivery came before."""

@@ -37,10 +37,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Taker:
-    """Who wants one. `repositories` empty: of any."""
+    """Who wants one. `repositories` None: of any; else as the errands spell them."""
 
     worker_id: str
-    repositories: tuple[str, ...] = ()
+    repositories: tuple[str, ...] | None = None
 
 
 _SCOPED = MappingProxyType(
@@ -100,18 +100,27 @@ def forget(unit: Unit, key: str) -> bool:
     return bool(unit.run("DELETE FROM errands WHERE key = :key", key=key))
 
 
-def hasten(unit: Unit, repositories: Collection[str], now: datetime, *, afresh: bool) -> int:
-    """Make due now what is wanted of these repositories. Returns how many. `afresh`: whatever went wrong before."""
+_LOOKS_AT_PULLS = MappingProxyType(
+    {None: "", True: " AND substr(key, 1, 5) = 'pull:'", False: " AND substr(key, 1, 5) <> 'pull:'"}
+)
+
+
+def hasten(unit: Unit, repositories: Collection[str], now: datetime, *, afresh: bool, pulls: bool | None = None) -> int:
+    """Make due now what is wanted of these repositories. Returns how many. `afresh`: whatever went wrong before.
+
+    `pulls` says whether only looks at pull requests are, or only all else.
+    """
     changed = 0
     for repository in repositories:
         changed += unit.run(
-            """UPDATE errands SET
+            f"""UPDATE errands SET
                    version = version + 1,
                    due = CASE WHEN due > :now THEN :now ELSE due END,
                    ready_at = CASE WHEN worker_id IS NOT NULL THEN ready_at
                                    WHEN not_before > :now THEN not_before ELSE :now END
                WHERE repository = :repository
-                 AND (due > :now OR (worker_id IS NOT NULL AND given_version = version))""",
+                 AND (due > :now OR (worker_id IS NOT NULL AND given_version = version))
+                 {_LOOKS_AT_PULLS[pulls]}""",  # noqa: S608  constants only
             repository=repository,
             now=micros(now),
         )
@@ -123,6 +132,11 @@ def hasten(unit: Unit, repositories: Collection[str], now: datetime, *, afresh: 
                 repository=repository,
             )
     return changed
+
+
+def is_wished(unit: Unit, key: str) -> bool:
+    """Whether this is wanted. While what came back is handled: whether it was wished again since it was given out."""
+    return unit.one("SELECT id FROM errands WHERE key = :key", key=key) is not None
 
 
 def repositories(unit: Unit) -> tuple[str, ...]:
@@ -171,10 +185,13 @@ def locked(unit: Unit, errand_id: str) -> Kept | None:
     return _kept(row) if row else None
 
 
-def held(unit: Unit, errand_id: str, worker_id: str) -> str | None:
+def held(unit: Unit, errand_id: str, worker_id: str, now: datetime) -> str | None:
     """The repository of an errand that this worker has; None if it has not, or not any more."""
     row = unit.one(
-        "SELECT repository FROM errands WHERE id = :id AND worker_id = :worker", id=errand_id, worker=worker_id
+        "SELECT repository FROM errands WHERE id = :id AND worker_id = :worker AND ready_at > :now",
+        id=errand_id,
+        worker=worker_id,
+        now=micros(now),
     )
     return str(row["repository"]) if row else None
 
@@ -247,7 +264,7 @@ def _lay_back(
 
 
 def _who(taker: Taker) -> dict[str, Any]:
-    return {"worker": taker.worker_id, "scope": json_text(taker.repositories) if taker.repositories else None}
+    return {"worker": taker.worker_id, "scope": None if taker.repositories is None else json_text(taker.repositories)}
 
 
 def _kept(row: Row) -> Kept:

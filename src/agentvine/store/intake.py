@@ -1,10 +1,13 @@
 """What was made of issues and comments on forges: each at most once, whatever is brought back how often."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from agentvine.store.rows import json_text, micros, moment, strings
+from agentvine.store.rows import json_text, json_value, micros, moment
 from agentvine.store.unit import Row, Unit
+
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Taken:
     said: str = ""
     """What the status comment is to say."""
     asked: str | None = None
-    """The request that the status comment shows."""
+    """The question that the status comment shows."""
     asked_at: datetime | None = None
     """Since when, by the forge's clock."""
 
@@ -30,8 +33,10 @@ class Looks:
 
     seen_to: datetime
     """By the forge's clock."""
-    users: tuple[str, ...]
-    """Whose words counted."""
+    named: Mapping[str, datetime]
+    """Whose words count, in lower case, and since when."""
+    wished: datetime
+    """Whatever is brought back was seen after this, by our clock."""
 
 
 def take(unit: Unit, address: str, what: str, task_id: str, at: datetime) -> bool:
@@ -67,6 +72,21 @@ def follow(unit: Unit, taken: Taken) -> None:
         number=taken.number,
         is_pull=int(taken.is_pull),
     )
+
+
+def move(unit: Unit, address: str, repository_id: str, most: int) -> tuple[str, ...]:
+    """Have all status comments of a repository belong to `repository_id`: it was removed and added again. Returns the
+    tasks of those that did not, the latest `most` of them."""
+    mine = """repository_id <> :id AND task_id IN (SELECT task_id FROM intake WHERE address = :address)"""
+    rows = unit.all(
+        f"SELECT task_id FROM intake_tasks WHERE {mine} ORDER BY task_id DESC LIMIT :most",  # noqa: S608
+        id=repository_id,
+        address=address,
+        most=most,
+    )
+    if rows:
+        unit.run(f"UPDATE intake_tasks SET repository_id = :id WHERE {mine}", id=repository_id, address=address)  # noqa: S608
+    return tuple(row["task_id"] for row in rows)
 
 
 def locked(unit: Unit, task_id: str) -> Taken | None:
@@ -123,11 +143,18 @@ def any_taken(unit: Unit) -> bool:
 def looks(unit: Unit, repository_id: str) -> Looks | None:
     """How far a repository was looked at; None: it never was."""
     row = unit.one("SELECT seen_to, users FROM intake_looks WHERE repository_id = :id", id=repository_id)
-    return Looks(moment(row["seen_to"]), strings(row["users"])) if row else None
+    if row is None:
+        return None
+    kept = json_value(row["users"])
+    if isinstance(kept, list):  # as it was written before there were moments in it
+        return Looks(moment(row["seen_to"]), dict.fromkeys(kept, _ALWAYS), _ALWAYS)
+    named = {user: moment(since) for user, since in kept["named"].items()}
+    return Looks(moment(row["seen_to"]), named, moment(kept["wished"]))
 
 
 def look_on(unit: Unit, repository_id: str, looks: Looks) -> None:
     """Go on from here. Never goes back."""
+    named = {user: micros(since) for user, since in looks.named.items()}
     unit.run(
         """INSERT INTO intake_looks (repository_id, seen_to, users) VALUES (:id, :seen_to, :users)
            ON CONFLICT (repository_id) DO UPDATE SET
@@ -136,7 +163,7 @@ def look_on(unit: Unit, repository_id: str, looks: Looks) -> None:
                               ELSE intake_looks.seen_to END""",
         id=repository_id,
         seen_to=micros(looks.seen_to),
-        users=json_text(looks.users),
+        users=json_text({"named": named, "wished": micros(looks.wished)}),
     )
 
 

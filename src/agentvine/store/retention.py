@@ -1,7 +1,7 @@
 """What is old and may go: found and removed some at a time, so that nobody waits long for the database.
 
 Only what is over is ever removed. An order that is pending, running or waiting keeps all that belongs to it, the tasks
-that it needs, the one that it follows, and all events since its first. An order whose answer settles requests by
+that it needs, those that it follows, and all events since its first. An order whose answer settles requests by
 precedent stays as long as that holds, one whose pull request is followed as long as that is open. The audit log, keys
 and evidence of orders that stay are not touched.
 """
@@ -58,7 +58,7 @@ Remove = Callable[[Unit, datetime, datetime, str], Step]
 def orders(unit: Unit, before: datetime, now: datetime, position: str) -> Step:
     """Orders that ended, with their tasks and all that belongs to them."""
     rows = unit.all(
-        f"""SELECT o.id, o.task_id FROM work_orders o
+        f"""SELECT o.id, o.task_id, t.asked FROM work_orders o JOIN tasks t ON t.id = o.task_id
             WHERE o.id > :position AND o.status IN ({_OVER}) AND o.updated_at < :before
               AND NOT EXISTS (SELECT 1 FROM needs n JOIN work_orders w ON w.task_id = n.task_id
                               WHERE n.needed_id = o.task_id AND w.status IN ({_LIVE}))
@@ -76,7 +76,7 @@ def orders(unit: Unit, before: datetime, now: datetime, position: str) -> Step:
     followed = _followed(unit) if rows else frozenset()
     counts = Counts()
     for row in rows:
-        if row["task_id"] not in followed:
+        if row["task_id"] not in followed and _before(row["asked"]) not in followed:
             counts += _remove_order(unit, row["id"], row["task_id"])
     return Step(counts, rows[-1]["id"] if len(rows) == ORDERS_AT_ONCE else None)
 
@@ -171,13 +171,29 @@ def _executions(unit: Unit, before: datetime, position: str, having: str) -> tup
 
 
 def _followed(unit: Unit) -> frozenset[str]:
-    """Tasks whose conversation a live one goes on with."""
+    """Tasks of rows that end with a live one, or that let a pull request grow which is followed: each but a live one.
+
+    Whoever follows one of those stays, too: the rows are counted by them, cancelled ones included.
+    """
     rows = unit.all(
         f"""SELECT t.asked FROM tasks t JOIN work_orders o ON o.task_id = t.id
             WHERE o.status IN ({_LIVE}) AND t.asked LIKE :named""",  # noqa: S608
         named='%"follows":"tsk_%',
     )
-    return frozenset(str(json_value(row["asked"]).get("follows")) for row in rows)
+    latest = unit.all("SELECT latest FROM follow_ups WHERE state = 'open'")
+    followed: set[str] = set()
+    chosen = _IN[unit.dialect].format("ids")
+    new = {row["latest"] for row in latest} | {_before(row["asked"]) for row in rows} - {""}
+    while new:
+        followed |= new
+        asked = unit.all(f"SELECT asked FROM tasks WHERE id IN {chosen}", ids=json_text(sorted(new)))  # noqa: S608
+        new = {_before(row["asked"]) for row in asked} - followed - {""}
+    return frozenset(followed)
+
+
+def _before(asked: str) -> str:
+    """The task that one follows; empty: none."""
+    return str(json_value(asked).get("follows") or "")
 
 
 _OF_AN_ORDER = (
@@ -190,6 +206,7 @@ _OF_A_TASK = (
     "DELETE FROM needs WHERE task_id = :id OR needed_id = :id",
     "DELETE FROM submissions WHERE task_id = :id",
     "DELETE FROM follow_ups WHERE task_id = :id",
+    "DELETE FROM intake_tasks WHERE task_id = :id",
     "DELETE FROM tasks WHERE id = :id",
 )
 

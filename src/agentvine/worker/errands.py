@@ -20,7 +20,7 @@ from agentvine.domain.errand import (
     RunAgain,
     Say,
 )
-from agentvine.domain.errors import AgentVineError, Forbidden, LeaseLost, NotFound, TooLarge
+from agentvine.domain.errors import AgentVineError, Forbidden, LeaseLost, NotFound, TooLarge, Unavailable
 from agentvine.domain.retry import FailureReason
 from agentvine.kit import failpoints
 from agentvine.kit.backoff import Backoff
@@ -149,6 +149,8 @@ class ErrandLoop:
                 there = await self._errands.lookout(errand.repository, await self._lent(given))
             except Forbidden as error:  # over this line, or to this key, the server lends nothing
                 why = f"{_NO_WAY} and is lent none: {error.message}"
+            except Unavailable as error:  # what is kept for this one repository cannot be had: others need not wait
+                return self._failed(error.message, retry_after_seconds=error.facts.get("retry_after"))
         if there is None:
             return self._failed(why, unable=True)
         done: dict[str, object] = {}

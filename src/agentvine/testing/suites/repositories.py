@@ -164,6 +164,7 @@ class RepositoryRules:
         desk = await site.front_desk()
         waiting = await desk.submit(a_task(permission_level=PermissionLevel.AUTONOMOUS))
         there = await told(desk, SPELLED, permission_level="supervised")
+        site.clock.advance(1)  # else nobody knows which of the two comes first
         came = await desk.submit(a_task(permission_level=PermissionLevel.AUTONOMOUS))
         assert came.permission_level is PermissionLevel.SUPERVISED
         assert (await desk.task(waiting.id)).task.permission_level is PermissionLevel.SUPERVISED

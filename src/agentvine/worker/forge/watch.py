@@ -1,7 +1,8 @@
 """How it is seen to that exactly one comment says something, whatever is lost on the way; and refusals in words.
 
 As in courier.py nothing is remembered: each try looks what is there and does what is missing. After a comment was made
-it is looked once more, for two workers, or a call that came through twice, may have made two: the oldest stays.
+it is looked once more, for two workers, or a call that came through twice, may have made two: the oldest stays. So a
+token that may not say whose it is writes first and sees by that which comments are its own.
 """
 
 import re
@@ -45,7 +46,8 @@ class Watch:
     async def work(self, wanted: LookForWork) -> WorkSeen:
         """As in `Lookout`."""
         found = await self._told(self._window.work(wanted.label, wanted.since - OVERLAP), "look at issues and comments")
-        return WorkSeen(issues=tuple(sorted(found, key=lambda one: one.number)[-MOST_ISSUES:]))
+        first = sorted(found, key=lambda one: (not one.comments, -one.number))[:MOST_ISSUES]
+        return WorkSeen(issues=tuple(sorted(first, key=lambda one: one.number)))
 
     async def issue(self, wanted: LookAtIssue) -> IssueSeen | None:
         """As in `Lookout`."""
@@ -69,12 +71,13 @@ class Watch:
         last = "it did not tell"
         for attempt in range(1, TRIES + 1):
             try:
-                there = self._ours(await self._window.notes(spot), wanted.mark, account)
-                if there:
-                    return await self._just_one(spot, there, text)
+                there = _ours(await self._window.notes(spot), wanted.mark, account)
+                if there and (account is not None or _says(there[0], text)):
+                    return await self._just_one(spot, there if account is not None else there[:1], text)
                 if made is not None:  # it is not in the forge's list yet
                     return _said(made)
                 made = await self._window.add(spot, text)
+                account = account or made.author or None
             except Unsure as why:
                 last = str(why)
                 await pause(self._backoff.delay(attempt))
@@ -85,7 +88,7 @@ class Watch:
     async def _just_one(self, spot: Spot, there: list[Note], text: str) -> Said:
         """The first of them with this text; the others go. Raises Unsure if the first is gone meanwhile."""
         first, *others = there
-        if first.body.replace("\r\n", "\n").strip() != text.strip():
+        if not _says(first, text):
             try:
                 first = await self._window.change(spot, first, text)
             except Refusal as refusal:
@@ -99,12 +102,6 @@ class Watch:
                 if refusal.status not in {404, 410}:
                     raise
         return _said(first)
-
-    def _ours(self, notes: list[Note], mark: str, account: str | None) -> list[Note]:
-        """Those that carry the mark. Somebody else may have copied it: what others wrote is not touched."""
-        marked_ones = [note for note in notes if carries(note.body, mark)]
-        author = account or (marked_ones[0].author if marked_ones else "")
-        return [note for note in marked_ones if note.author.casefold() == author.casefold()]
 
     def _harmless(self, wanted: Say) -> str:
         """The text between its marks. Addresses of this repository's issues and pull requests still lead there."""
@@ -161,6 +158,17 @@ class Watch:
                 FailureReason.REPOSITORY_NOT_FOUND,
             )
         return ForgeRefused(f"{self._who}: cannot {what}: {refusal}")
+
+
+def _ours(notes: list[Note], mark: str, account: str | None) -> list[Note]:
+    """Those that carry the mark. Somebody else may have copied it: what others wrote is not touched. Where our account
+    is not known, they may be anybody's: only what we write next tells who we are."""
+    found = [note for note in notes if carries(note.body, mark)]
+    return [note for note in found if account is None or note.author.casefold() == account.casefold()]
+
+
+def _says(note: Note, text: str) -> bool:
+    return note.body.replace("\r\n", "\n").strip() == text.strip()
 
 
 def _said(note: Note) -> Said:
