@@ -125,7 +125,16 @@ async def test_repositories_on_the_command_line(tmp_path: Path) -> None:
     async with running_town(tmp_path) as town:
         url = "https://git.example/acme/shop.git"
         limits = ["--permission", "supervised", "--concurrency", "2", "--budget-per-day", "20", "--branch", "trunk"]
-        lists = ["--protect", "infra/**", "--protect", ".github", "--test", "make test", "--host", "packages.example:443"]
+        lists = [
+            "--protect",
+            "infra/**",
+            "--protect",
+            ".github",
+            "--test",
+            "make test",
+            "--host",
+            "packages.example:443",
+        ]
         people = ["--label", "agentvine", "--user", "kim", "--intake-type", "bugfix", "--no-follow-up", "--webhook"]
         saved = await town.json("repo", "add", url, *limits, *lists, *people)
         assert isinstance(saved, dict)

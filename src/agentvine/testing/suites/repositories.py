@@ -199,7 +199,12 @@ class RepositoryRules:
         await desk.submit(a_task())
         worker = await a_worker(site)
         assert (await worker.take()).rules is None
-        said = {"setup": ["make env"], "test": ["make test"], "protected": ["infra/**"], "hosts": ["packages.example:443"]}
+        said = {
+            "setup": ["make env"],
+            "test": ["make test"],
+            "protected": ["infra/**"],
+            "hosts": ["packages.example:443"],
+        }
         await told(desk, SPELLED, forge="gitea", **said)
         rules = (await worker.take()).rules
         assert rules is not None
