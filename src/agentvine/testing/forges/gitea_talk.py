@@ -1,5 +1,6 @@
 """The part of the played Gitea that has issues, what people say, and checks."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -43,9 +44,9 @@ class GiteaTalk(ForgeServer):
             ("GET", f"{_REPO}/actions/jobs/{{job_id}}/logs"): self._log,
         }
 
+    @abstractmethod
     def pull_shown(self, pull: Pull) -> Any:
         """A pull request as Gitea shows it."""
-        raise NotImplementedError
 
     def thread_of(self, first: Talk) -> str:
         return f"remark-{first.id}"

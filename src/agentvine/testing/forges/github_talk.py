@@ -1,6 +1,7 @@
 """The part of the played GitHub that has issues, what people say, and checks. Its logs are kept on another host."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -76,9 +77,9 @@ class GitHubTalk(ForgeServer):
         await writer.drain()
         writer.close()
 
+    @abstractmethod
     def pull_shown(self, pull: Pull, example: Any) -> Any:
         """A pull request as GitHub shows it, made of an example."""
-        raise NotImplementedError
 
     def thread_of(self, first: Talk) -> str:
         return f"remark-{first.id}"

@@ -1,5 +1,6 @@
 """The part of the played GitLab that has issues, what people say, and checks."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -41,9 +42,9 @@ class GitLabTalk(ForgeServer):
             ("POST", f"{_JOB}/retry"): self._retry,
         }
 
+    @abstractmethod
     def user(self, name: str) -> Any:
         """Somebody, as GitLab shows them."""
-        raise NotImplementedError
 
     def thread_of(self, first: Talk) -> str:
         return f"discussion-{first.id:040x}"
@@ -104,9 +105,9 @@ class GitLabTalk(ForgeServer):
         shown = [self._thread(one) for one in threads] + [self._review_thread(one) for one in self.reviewed(number)]
         return Answer(200, page_of(shown, call, "per_page"))
 
+    @abstractmethod
     def reviewed(self, number: int) -> list[Any]:
         """The notes of reviews that were published there."""
-        raise NotImplementedError
 
     def _review_thread(self, note: Any) -> Any:
         return {"id": f"{note['id']:040x}", "individual_note": True, "notes": [note]}

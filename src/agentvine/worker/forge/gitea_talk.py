@@ -12,6 +12,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from agentvine.domain.forge import ForgeComment
+from agentvine.worker.forge.alike import signed_in_as
 from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Told
 from agentvine.worker.forge.desk import Value, pages, understood
 from agentvine.worker.forge.shown import Text, When, body, ident, is_edited, is_ours, last_number, numbers_of, word
@@ -93,11 +94,7 @@ class GiteaTalk:
     async def account(self) -> str | None:
         """As in `Window`. Gitea tells it only to tokens that may read the user."""
         if self._account is None:
-            try:
-                told = await self._connection.get("user")
-            except Refusal:
-                return None
-            self._account = understood(User, told, self._connection.name).login
+            self._account = await signed_in_as(self._connection)
         return self._account or None
 
     async def on(self, number: int, *, is_pull: bool) -> list[ForgeComment]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from agentvine.domain.forge import ForgeComment, IssueSeen, PullSeen
-from agentvine.worker.forge.base import ForgeRefused
+from agentvine.worker.forge.alike import must_have_issues
 from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Told
 from agentvine.worker.forge.desk import Value, owner_and_name, pages, piece, understood
 from agentvine.worker.forge.gitea_checks import GiteaChecks
@@ -56,10 +56,6 @@ class _Issue(Value):
     state: str = "open"
     labels: list[_Label] | None = None
     pull_request: dict[str, JsonValue] | None = None
-
-
-class _Repository(Value):
-    has_issues: bool = True
 
 
 class GiteaWindow:
@@ -129,7 +125,7 @@ class GiteaWindow:
             said = await self._talk.since(since)
         except Refusal as refusal:
             if refusal.status == 404:
-                await self._must_have_issues()
+                await must_have_issues(self._connection, self._path)
             raise
         once = {one.number: one for one in issues}.values()
         pulls = sorted((one for one in once if one.pull_request is not None), key=_changed, reverse=True)
@@ -151,17 +147,9 @@ class GiteaWindow:
         except Refusal as refusal:
             if refusal.status not in {404, 410}:
                 raise
-            await self._must_have_issues()
+            await must_have_issues(self._connection, self._path)
             return None
         return self._issue(found, await self._talk.on(number, is_pull=found.pull_request is not None))
-
-    async def _must_have_issues(self) -> None:
-        """Raises Refusal for a repository that is not there, ForgeRefused for one without issues."""
-        told = await self._connection.get(self._path)
-        if not understood(_Repository, told, self._connection.name).has_issues:
-            raise ForgeRefused(
-                f"{self._connection.name}: issues are switched off in {self._path}; switch them on there"
-            )
 
     def _issue(self, issue: _Issue, comments: Sequence[ForgeComment]) -> IssueSeen:
         return built(

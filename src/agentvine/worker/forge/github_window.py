@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from agentvine.domain.forge import ForgeComment, IssueSeen, PullSeen
-from agentvine.worker.forge.base import ForgeRefused
+from agentvine.worker.forge.alike import must_have_issues, signed_in_as
 from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Told
 from agentvine.worker.forge.desk import Value, owner_and_name, pages, piece, understood
 from agentvine.worker.forge.github_checks import GitHubChecks
@@ -39,7 +39,6 @@ class _User(Value):
 
 class _Repository(Value):
     full_name: Text = ""
-    has_issues: bool = True
 
 
 class _End(Value):
@@ -130,11 +129,7 @@ class GitHubWindow:
     async def account(self) -> str | None:
         """As in `Window`. Tokens of an app may not ask: its name comes from elsewhere."""
         if self._account is None:
-            try:
-                told = await self._connection.get("user")
-            except Refusal:
-                return None
-            self._account = understood(_User, told, self._connection.name).login
+            self._account = await signed_in_as(self._connection)
         return self._account or None
 
     async def pull(self, branch: str, url: str) -> PullSeen | None:
@@ -186,7 +181,7 @@ class GitHubWindow:
                 found += await self._list("issues", {"state": "open", "labels": label})
         except Refusal as refusal:
             if refusal.status in {404, 410}:
-                await self._must_have_issues()
+                await must_have_issues(self._connection, self._path)
             raise
         await self.account()
         said: dict[int, list[ForgeComment]] = {}
@@ -212,18 +207,10 @@ class GitHubWindow:
         except Refusal as refusal:
             if refusal.status not in {404, 410}:
                 raise
-            await self._must_have_issues()
+            await must_have_issues(self._connection, self._path)
             return None
         said = await self._on(number)
         return self._issue(found, said + await self._in_reviews(number) if found.pull_request is not None else said)
-
-    async def _must_have_issues(self) -> None:
-        """Raises Refusal for a repository that is not there, ForgeRefused for one without issues."""
-        told = await self._connection.get(self._path)
-        if not understood(_Repository, told, self._connection.name).has_issues:
-            raise ForgeRefused(
-                f"{self._connection.name}: issues are switched off in {self._path}; switch them on there"
-            )
 
     def _issue(self, issue: _Issue, comments: Iterable[ForgeComment]) -> IssueSeen:
         return built(

@@ -12,6 +12,7 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from agentvine.domain.forge import ForgeComment, IssueSeen, PullSeen
+from agentvine.worker.forge.alike import signed_in_as
 from agentvine.worker.forge.base import ForgeRefused
 from agentvine.worker.forge.connection import Connection, Parameters, Refusal
 from agentvine.worker.forge.desk import Value, pages, piece, understood
@@ -113,11 +114,7 @@ class GitLabWindow:
     async def account(self) -> str | None:
         """As in `Window`."""
         if self._account is None:
-            try:
-                told = await self._connection.get("user")
-            except Refusal:
-                return None
-            self._account = understood(_User, told, self._connection.name).username
+            self._account = await signed_in_as(self._connection)
         return self._account or None
 
     async def pull(self, branch: str, url: str) -> PullSeen | None:
