@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OPENAPI := $(VENV)/share/openapi/api.github.com.json
 GO_CACHE := $(VENV)/share/go-build
 HISTORY := $(VENV)/share/history/.fetched
-WORKERS ?= 3
+WORKERS ?= 4
 SEED ?= 1
 MINUTES ?= 10
 ZOMBIES ?= 500
@@ -52,8 +52,9 @@ test: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## all tests that belong to a c
 security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, keys and scopes (most of it is part of `make test`)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security --every-case
 
-proof: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## every cheat refused, every honest run delivered, every fault at every call of a forge (a share is part of `make test`)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof tests/history tests/contract/test_forges.py --every-case
+proof: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## every cheat refused, every honest run delivered, every fault at every call of a forge, every fact of Claude Code (a share is part of `make test`)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof tests/history tests/contract/test_forges.py tests/integration/test_cheating.py --every-case
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests -m every_case --every-case
 
 chaos: $(STAMP) ## kill at every step, freeze workers, break everything else, and count (MINUTES=10 SEED=1 ZOMBIES=500 DATABASE=sqlite)
 	$(BIN)/python -m tests.chaos --matrix --kills $(KILLS) --zombies $(ZOMBIES) --leaving 20 --minutes $(MINUTES) --seed $(SEED) --database $(DATABASE)

@@ -18,24 +18,26 @@ _EXPECTED_PER_SECOND = 4000
 
 async def measure(rounds: int) -> list[Figure]:
     """Interleaved rounds of the limit, one connection and sixteen."""
-    limits, ones, sixteens = [], [], []
+    limits, ones, sixteens, apart = [], [], [], []
     async with running_site() as site:
         for _ in range(rounds):
-            await site.submit(int(_EXPECTED_PER_SECOND * _SECONDS * 1.2))
+            await site.submit(int(_EXPECTED_PER_SECOND * _SECONDS))
             with tempfile.TemporaryDirectory() as directory:
                 limits.append(sqlite_pairs(Path(directory), _SECONDS))
-            ones.append(await _pairs(site, 1))
-            sixteens.append(await _pairs(site, 16))
+            ones.append(await _pairs(site, 1, "together"))
+            sixteens.append(await _pairs(site, 16, "together"))
+            apart.append(await _pairs(site, 16, "apart"))
     limit = median(limits)
     return [
         Figure("claim+complete, 1 worker", median(ones), "pairs/s", ones, aim=None, against=limit, peer="raw SQLite"),
         Figure("claim+complete, 16 workers", median(sixteens), "pairs/s", sixteens, ">= 1500", limit, "raw SQLite"),
+        Figure("the same, in two requests", median(apart), "pairs/s", apart, ">= 1500", limit, "raw SQLite"),
         Figure("raw SQLite, one connection, two commits a pair", limit, "pairs/s", limits),
     ]
 
 
-async def _pairs(site: Site, connections: int) -> float:
-    argv = [sys.executable, "-m", "bench.load", site.host, str(site.port), str(connections), str(_SECONDS)]
+async def _pairs(site: Site, connections: int, how: str) -> float:
+    argv = [sys.executable, "-m", "bench.load", site.host, str(site.port), str(connections), str(_SECONDS), how]
     secret = json.dumps({"worker_key": site.keys.worker}).encode()
     done = await run(argv, cwd=Path.cwd(), env={"PATH": os.environ["PATH"]}, timeout=60, stdin=secret)
     if done.exit_code:

@@ -1,8 +1,9 @@
 """Sees to it that each worker type has a key: python3 worker_keys.py SERVER ADMIN_KEY_FILE DIRECTORY
 
 Every folder of DIRECTORY is named like a worker type; its file `key` holds the secret of a key for workers of that type
-alone. One that the server does not know (any more) is replaced, one that it knows is left. Standard library only. It is
-run again at every start, and says nothing of the secrets.
+alone; but docs workers also run the errands at forges, which takes a key for all types. One that the server does not
+know (any more) is replaced, one that it knows is left. Standard library only. It is run again at every start, and says
+nothing of the secrets.
 """
 
 import json
@@ -12,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 _SECONDS = 10
+_ERRANDS = "docs"
 _DIRECTLY = build_opener(ProxyHandler({}))
 
 
@@ -41,7 +43,7 @@ def opens(server: str, file: Path) -> bool:
 def make(server: str, admin_key: str, file: Path) -> None:
     """Leave a new key in `file`, for this user alone."""
     kind = file.parent.name
-    scope = {"role": "worker", "worker_types": [kind]}
+    scope = {"role": "worker", "worker_types": [] if kind == _ERRANDS else [kind]}
     made = ask(server, admin_key, "/keys", {"name": f"worker-{kind}", "scope": scope})
     draft = file.with_name("draft")
     draft.unlink(missing_ok=True)

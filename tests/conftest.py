@@ -23,8 +23,20 @@ settings.register_profile("steady", _PATIENT, derandomize=True)
 settings.load_profile("steady")
 """Examples are the same each time, and may take as long as they do; `--every-case` makes up others."""
 
-LONG = ("test_sandbox_as_ordinary_user.py", "test_demo.py", "test_demo_forge.py", "test_faults.py")
-"""Files of single tests that take half a minute and more: begun first, so that no worker is left alone with one."""
+LONG = (
+    "test_sandbox_as_ordinary_user.py",
+    "test_demo.py",
+    "test_demo_forge.py",
+    "test_faults.py",
+    "test_history.py",
+    "test_secrets_stay_outside.py",
+    "test_git_tokens.py",
+    "test_follow_up.py",
+    "test_endings.py",
+    "test_waiting.py",
+    "test_verify_tools.py",
+)
+"""Files of tests that take a quarter of a minute and more: begun first, so that no worker is left alone with one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,11 +45,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_case: tried with `--every-case` alone; says what stands for it otherwise")
     if config.getoption("--every-case"):
         settings.load_profile("anew")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--every-case"):
+        left = [item for item in items if item.get_closest_marker("every_case")]
+        if left:
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item not in left]
     items.sort(key=lambda item: item.path.name not in LONG)
 
 

@@ -12,6 +12,7 @@ from agentvine.cli.flags import Flag, flagged
 from agentvine.cli.main import FLEET, START, app, group
 from agentvine.cli.text import clean
 from agentvine.domain.worker_types import TaskType
+from agentvine.kit.importing import importing
 from agentvine.upkeep import add_commands
 
 __all__ = ["app", "main"]
@@ -150,10 +151,11 @@ def server(given: Mapping[str, object]) -> None:
 
     Each option is also a variable: AGENTVINE_SERVER_PORT and so on.
     """
-    import uvloop
+    with importing():
+        import uvloop
 
-    from agentvine.server.main import BoundServer, DiskFailed, serve
-    from agentvine.server.settings import ServerSettings
+        from agentvine.server.main import BoundServer, DiskFailed, serve
+        from agentvine.server.settings import ServerSettings
 
     def ready(bound: BoundServer) -> None:
         print(f"AgentVine's server takes requests at {bound.url}", flush=True)
@@ -181,13 +183,13 @@ def worker(given: Mapping[str, object]) -> None:
 
     Each option is also a variable: WORKER_TYPE, API_KEY, MAX_CONCURRENT_TASKS and so on.
     """
-    from agentvine.worker.executor import make_executor
-    from agentvine.worker.main import run_worker
-    from agentvine.worker.settings import WorkerConfig
+    with importing():
+        from agentvine.worker.executor import make_executor
+        from agentvine.worker.main import run_worker
+        from agentvine.worker.settings import WorkerConfig
 
     config = _configured(lambda: WorkerConfig.load(_started(), **given))
-    code = _configured(lambda: _until_stopped(lambda shutdown: run_worker(config, make_executor, shutdown)))
-    raise typer.Exit(code)
+    raise typer.Exit(_configured(lambda: _until_stopped(lambda shutdown: run_worker(config, make_executor, shutdown))))
 
 
 _demo = group(

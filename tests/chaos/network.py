@@ -7,7 +7,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+
+from agentvine.testing.loopback import LoopbackServer
 
 _CHUNK = 65_536
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
@@ -15,7 +16,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _REPEATABLE = re.compile(rb"(POST|PUT) /api/v1/(queue|work-orders|executions|requests)")
 
 
-class Network:
+class Network(LoopbackServer):
     """A proxy before a server, on TCP, or before a socket of this machine. Use it as an async context manager.
 
     With `http` it knows where a request begins and ends, and can lose the reply to one, send it twice, or hold it back.
@@ -23,12 +24,10 @@ class Network:
     """
 
     def __init__(self, target: tuple[str, int] | Path, seed: int, *, http: bool = False) -> None:
+        super().__init__()
         self._target = target
         self._http = http
         self._random = random.Random(seed)
-        self._links: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self.port = 0
         self.cut_off = False
         self.latency = 0.0
         """Seconds that each piece is held back, each way."""
@@ -42,42 +41,22 @@ class Network:
         self.statuses: Counter[int] = Counter()
         self._repeats: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
         for task in self._repeats:
             task.cancel()
-        await self.break_links()
-
-    async def break_links(self) -> None:
-        """Break every connection that is there."""
-        for link in self._links:
-            link.cancel()
-        if self._links:
-            await asyncio.wait(set(self._links))
+        await super().__aexit__(kind, error, at)
 
     def calm(self) -> None:
         """Be a good network again."""
         self.cut_off, self.latency, self.lose, self.repeat, self.halve = False, 0.0, 0.0, 0.0, 0.0
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        with suppress(OSError, asyncio.CancelledError, asyncio.IncompleteReadError):
-            try:
-                if not self.cut_off:
-                    await self._connect(reader, writer)
-            finally:
-                writer.close()
-        self._links.discard(task)
+    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As in `LoopbackServer`: carry what comes, both ways."""
+        with suppress(OSError):
+            if not self.cut_off:
+                await self._connect(reader, writer)
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self._target, Path):

@@ -4,115 +4,24 @@ import asyncio
 import json
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agentvine.demo.script import ErrorReply, Scenario, Script, ToolCall, Turn
+from agentvine.demo.script import ErrorReply, ToolCall, Turn
 from agentvine.demo.script import Usage as Tokens
-from agentvine.demo.scripted_model import RunningModel, serve
-from agentvine.domain.execution import Usage
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.worker_types import PROFILES, TaskType
 from agentvine.kit.doorbell import pause
+from agentvine.testing.agents import PATIENT
 from agentvine.testing.eventually import eventually
 from agentvine.testing.launching import DirectLauncher
 from agentvine.worker.agent import base
-from agentvine.worker.agent.base import AgentResult, Assignment, Decision, Entry, ModelAccess, Verdict, Watchdog
+from agentvine.worker.agent.base import Decision, ModelAccess, Verdict
 from agentvine.worker.agent.claude import ClaudeCode, bundled_cli
 from agentvine.worker.agent.tools import TypeGate
-
-KEY = "sk-ant-a-key-that-must-not-be-told"
-PATIENT = Watchdog(first_message=240, idle=240, after_result=60, total=240)
-"""Limits that no busy machine reaches; each test of a limit makes that one short."""
-
-
-@dataclass
-class Memory:
-    """A `Transcript` that keeps everything here."""
-
-    entries: list[Entry] = field(default_factory=list)
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        self.entries += entries
-
-    async def load(self) -> Sequence[Entry]:
-        return tuple(self.entries)
-
-
-@dataclass
-class Bench:
-    """A place where one agent works, and what was seen of it."""
-
-    root: Path
-    model: RunningModel
-    transcript: Memory = field(default_factory=Memory)
-    calls: list[base.ToolCall] = field(default_factory=list)
-    metered: list[Usage] = field(default_factory=list)
-    marker: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    def assignment(self, **changes: object) -> Assignment:
-        workspace, private = self.root / "workspace", self.root / "private"
-        for folder in (workspace, private):
-            folder.mkdir(exist_ok=True)
-        assignment = Assignment(
-            execution_id="exe_" + "0" * 26,
-            profile=PROFILES[TaskType.FEATURE],
-            workspace=workspace,
-            private=private,
-            session_id=str(uuid.uuid4()),
-            prompt="Please build it.",
-            instructions="Never push.",
-            model=ModelAccess(self.model.url, KEY),
-            watchdog=PATIENT,
-            environment={"MARKER": self.marker},
-        )
-        return replace(assignment, **changes)  # type: ignore[arg-type]
-
-    async def run(
-        self, assignment: Assignment | None = None, agent: ClaudeCode | None = None, gate: base.ToolGate | None = None
-    ) -> AgentResult:
-        agent = agent or ClaudeCode(DirectLauncher(bundled_cli()), max_retries=0)
-        result = await agent.run(assignment or self.assignment(), gate or self._allow, self.transcript, self._metered)
-        assert self.processes() == []
-        return result
-
-    async def _allow(self, call: base.ToolCall) -> Verdict:
-        self.calls.append(call)
-        return Verdict(Decision.ALLOW)
-
-    def _metered(self, usage: Usage) -> None:
-        self.metered.append(usage)
-
-    def processes(self) -> list[str]:
-        """What carries this bench's marker in its environment."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                try:
-                    if self.marker.encode() in (folder / "environ").read_bytes():
-                        found.append((folder / "cmdline").read_text())
-                except OSError:
-                    continue
-        return found
-
-    def workspace(self, name: str) -> Path:
-        return self.root / "workspace" / name
-
-
-@asynccontextmanager
-async def bench_with(root: Path, *turns: Turn, repeat_last: bool = False) -> AsyncIterator[Bench]:
-    script = Script(scenarios=(Scenario(name="only", turns=turns, repeat_last=repeat_last),))
-    async with serve(script) as model:
-        yield Bench(root, model)
-    assert model.model.failures == []
-
-
-def bash(command: str) -> Turn:
-    return Turn(tool_calls=(ToolCall(name="Bash", input={"command": command}),))
+from tests.contract.claude_bench import KEY, Bench, bash, bench_with
 
 
 async def test_a_run_from_start_to_end(tmp_path: Path) -> None:
@@ -255,9 +164,9 @@ async def test_a_conversation_that_is_not_there_cannot_go_on(tmp_path: Path) -> 
     [
         (429, FailureReason.MODEL_RATE_LIMITED),
         (529, FailureReason.MODEL_OVERLOADED),
-        (500, FailureReason.MODEL_OVERLOADED),
+        pytest.param(500, FailureReason.MODEL_OVERLOADED, marks=pytest.mark.every_case("529")),
         (401, FailureReason.MODEL_AUTH_FAILED),
-        (403, FailureReason.MODEL_AUTH_FAILED),
+        pytest.param(403, FailureReason.MODEL_AUTH_FAILED, marks=pytest.mark.every_case("401")),
         (404, FailureReason.AGENT_ERROR),
     ],
 )

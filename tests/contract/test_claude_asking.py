@@ -14,7 +14,7 @@ from agentvine.worker.agent import base
 from agentvine.worker.agent.asking import ASK_TOOL, BUILT_IN
 from agentvine.worker.agent.base import Decision, Verdict
 from agentvine.worker.agent.claude import ClaudeCode, bundled_cli
-from tests.contract.test_claude_agent import Bench, bash, bench_with
+from tests.contract.claude_bench import Bench, bash, bench_with
 
 ASK = ToolCall(name=ASK_TOOL, input={"question": "Which colour?", "options": ["red", "blue"]})
 BLUE = Verdict(Decision.ALLOW, answer="The controller answers: blue")

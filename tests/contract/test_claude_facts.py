@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
+import pytest
 from claude_agent_sdk import (
     AssistantMessage,
     ProcessError,
@@ -128,6 +129,7 @@ async def test_the_hook_sees_each_call_and_may_deny_change_or_answer_it_and_bloc
     assert [one["tool_name"] for one in seen.result.permission_denials or []] == ["Write", "Edit"]
 
 
+@pytest.mark.every_case("test_claude_agent: nothing of the repository's settings is obeyed")
 async def test_a_repository_s_own_settings_and_servers_are_not_run(tmp_path: Path) -> None:
     def plant(at: Machine) -> None:
         touch = f"touch {at.workspace}/HOOK"
@@ -153,6 +155,7 @@ async def test_a_repository_s_own_settings_and_servers_are_not_run(tmp_path: Pat
         assert "the words of the repository" in open_.heard()
 
 
+@pytest.mark.every_case("test_claude_agent: what the model's side answers becomes a reason")
 async def test_errors_of_the_model_are_told_with_their_status(tmp_path: Path) -> None:
     async def fails_with(status: Any, told: str) -> None:
         always = ErrorReply(status=status, times=99, retry_after=0)
@@ -194,6 +197,7 @@ async def test_a_stream_that_breaks_off_is_mended_and_nothing_runs_twice(tmp_pat
             tasks.create_task(breaks(name, events))
 
 
+@pytest.mark.every_case("test_claude_agent: turns are limited")
 async def test_turns_are_limited(tmp_path: Path) -> None:
     async with machine(tmp_path / "m", Turn(tool_calls=(WRITE,)), Turn(tool_calls=(WRITE,)), DONE) as here:
         seen = await here.run(max_turns=1)
@@ -202,6 +206,7 @@ async def test_turns_are_limited(tmp_path: Path) -> None:
     assert isinstance(seen.error, ResultError)
 
 
+@pytest.mark.every_case("test_claude_agent: a conversation goes on elsewhere")
 async def test_a_session_goes_on_elsewhere_from_its_stored_transcript(tmp_path: Path) -> None:
     turns = (
         Turn(tool_calls=(WRITE,)),
@@ -232,6 +237,7 @@ async def test_a_session_goes_on_elsewhere_from_its_stored_transcript(tmp_path: 
     assert second.result.total_cost_usd > first.result.total_cost_usd > 0  # type: ignore[operator]
 
 
+@pytest.mark.every_case("test_claude_asking: what was broken off goes on")
 async def test_a_killed_session_goes_on_elsewhere(tmp_path: Path) -> None:
     store = Store()
     turns = (Turn(tool_calls=(WRITE,)), Turn(text="x" * 200, hang_seconds=60, hang_after_events=4), DONE)
@@ -255,6 +261,7 @@ async def test_a_killed_session_goes_on_elsewhere(tmp_path: Path) -> None:
     assert seen.result.result == "x" * 200, "the turn that was never finished is asked for again"
 
 
+@pytest.mark.every_case("test_claude_asking: a parked command runs exactly once")
 async def test_a_deferred_call_ends_the_run_and_comes_back_to_the_gate_elsewhere(tmp_path: Path) -> None:
     """The call must never get past both doors. Which of them it comes through on resume is Claude Code's race: it may
     run the call before it has heard of the hooks, but `can_use_tool` is there from the start (in mode `default`)."""
@@ -291,6 +298,7 @@ async def test_a_deferred_call_ends_the_run_and_comes_back_to_the_gate_elsewhere
     assert (here.workspace / "ran.txt").read_text() == "ran\n"
 
 
+@pytest.mark.every_case("test_claude_asking: a parked question ends the run and goes on")
 async def test_a_deferred_question_is_answered_elsewhere(tmp_path: Path) -> None:
     store = Store()
     asked: list[str] = []
@@ -307,6 +315,7 @@ async def test_a_deferred_question_is_answered_elsewhere(tmp_path: Path) -> None
     assert seen.result.result == "Blue it is."
 
 
+@pytest.mark.every_case("test_claude_asking: a question beside other calls is asked again alone")
 async def test_of_several_deferred_calls_only_the_last_is_kept_but_a_run_can_be_stopped_with_all(
     tmp_path: Path,
 ) -> None:
@@ -328,6 +337,7 @@ async def test_of_several_deferred_calls_only_the_last_is_kept_but_a_run_can_be_
     assert not trap.files() | way_out.files()
 
 
+@pytest.mark.every_case("test_claude_agent: a review answers in structure")
 async def test_findings_come_as_data(tmp_path: Path) -> None:
     schema = {
         "type": "object",

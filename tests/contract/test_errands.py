@@ -319,3 +319,32 @@ async def test_a_claim_of_a_worker_that_is_to_leave_gets_nothing(served: HttpSit
     await wish(served.site, "test:a", look())
     await desk.drain_worker(one.id)
     assert await claim(one) is None
+
+
+async def test_where_nobody_may_run_them_the_repository_says_what_is_missing(served: HttpSite, heard: Heard) -> None:
+    site, desk = served.site, await served.front_desk()
+    said = RepositorySettings(repository=REPOSITORY, permission_level=PermissionLevel.SUPERVISED)
+    there = (await desk.add_repository(NewRepository(settings=said))).repository
+
+    async def trouble() -> str:
+        (listed,) = (await desk.repositories()).items
+        assert await desk.repository(there.id) == listed
+        return listed.trouble or ""
+
+    assert await trouble() == "", "nothing is wanted of it"
+    await wish(site, "test:a", look())
+    assert "no worker is there" in await trouble()
+    limited = (
+        Scope(role=Role.WORKER, worker_types=(TaskType.TEST,)),
+        Scope(role=Role.WORKER, permission_level=PermissionLevel.HUMAN_REQUIRED),
+        Scope(role=Role.WORKER, repositories=(ELSEWHERE,)),
+    )
+    for number, scope in enumerate(limited):
+        hand = await a_worker(served, f"wrk_{number}", scope=scope)
+        assert await claim(hand) is None
+        assert "for all types, for this repository and for the level supervised" in await trouble()
+    enough = Scope(role=Role.WORKER, permission_level=PermissionLevel.SUPERVISED)
+    able = await a_worker(served, "wrk_able", scope=enough)
+    assert await trouble() == ""
+    await desk.drain_worker(able.id)
+    assert "keys create" in await trouble()

@@ -10,15 +10,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, Table, create_engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from agentvine.store.migrate import (
-    DatabaseDamaged,
-    DatabaseTooNew,
-    SchemaUnknown,
-    downgrade,
-    migrate,
-    revisions,
-    schema,
-)
+from agentvine.store.history import SchemaUnknown, downgrade, revisions, schema
+from agentvine.store.migrate import migrate
+from agentvine.store.revision import DatabaseDamaged, DatabaseTooNew, newest
 from agentvine.store.tables import metadata
 from agentvine.testing.databases import PostgresqlServer
 from tests.integration.warm_cli import run_cli
@@ -66,15 +60,30 @@ def test_partial_indexes_are_partial(empty_url: str) -> None:
             assert (" WHERE " in definitions[index.name]) == partial
 
 
+def test_the_newest_schema_is_known_without_alembic() -> None:
+    assert newest() == revisions()[-1]
+
+
+def version_of(url: str) -> list[str]:
+    """The revisions that a database says it is at."""
+    engine = create_engine(engine_url(url))
+    with engine.connect() as connection:
+        found = [row.version_num for row in connection.execute(text("SELECT version_num FROM alembic_version"))]
+    engine.dispose()
+    return found
+
+
 def test_migrating_again_changes_nothing(empty_url: str) -> None:
-    migrate(empty_url)
-    migrate(empty_url)
+    for _ in range(2):
+        migrate(empty_url)
+        assert version_of(empty_url) == [newest()]
 
 
 async def test_several_at_once(empty_url: str) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(4):
             group.create_task(asyncio.to_thread(migrate, empty_url))
+    assert version_of(empty_url) == [newest()]
 
 
 def test_a_newer_database_is_left_alone(empty_url: str) -> None:

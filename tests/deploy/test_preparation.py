@@ -13,6 +13,7 @@ from agentvine.cli.settings import environment
 from agentvine.client.admin import HTTPFrontDesk
 from agentvine.domain.errors import Unauthenticated
 from agentvine.domain.key import Role
+from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.process import Completed, run
 from agentvine.server.settings import ServerSettings
@@ -103,7 +104,7 @@ def places(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_each_type_gets_a_key_for_itself_alone(places: Path) -> None:
+async def test_each_type_gets_a_key_for_itself_alone_and_one_can_run_errands(places: Path) -> None:
     async with server_on(places / "data") as url:
         done = await make_keys(url, places)
         assert done.exit_code == 0, done.stderr
@@ -114,7 +115,8 @@ async def test_each_type_gets_a_key_for_itself_alone(places: Path) -> None:
             assert file.read_text().strip() not in done.stdout + done.stderr
             async with api(url, file.read_text().strip()) as client:
                 scope = (await HTTPFrontDesk(client).who_am_i()).key.scope
-            assert (scope.role, scope.worker_types) == (Role.WORKER, (kind,))
+            assert (scope.role, scope.worker_types) == (Role.WORKER, () if kind is TaskType.DOCS else (kind,))
+            assert not scope.repositories and scope.permission_level is PermissionLevel.AUTONOMOUS
 
 
 async def test_keys_that_are_good_stay_and_others_are_replaced(places: Path) -> None:

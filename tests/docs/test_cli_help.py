@@ -1,6 +1,5 @@
 """Every command shows how it is used, and what it shows can be typed."""
 
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 
 from agentvine.entry import app
 from agentvine.kit.process import Completed, run
+from tests.docs.pages import understood, words
 
 HEAVY = ("httpx", "pydantic", "rich", "asyncio", "fastapi", "sqlalchemy", "redis", "claude_agent_sdk", "uvicorn")
 """What `--help` has no time for: 0.3 s is the limit, and the interpreter with Typer takes half of it."""
@@ -33,8 +33,6 @@ class Command(Protocol):
     help: str | None
     hidden: bool
 
-    def make_context(self, info_name: str | None, args: list[str]) -> object: ...
-
 
 def below(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command]]:
     """Every command below `command`, with the words that lead to it."""
@@ -49,19 +47,10 @@ COMMANDS = dict(below(typer.main.get_command(app)))
 LEAVES = [path for path, command in COMMANDS.items() if not hasattr(command, "commands")]
 
 
-def examples(path: tuple[str, ...]) -> list[list[str]]:
-    """The words of each example that the help of a command shows, up to a pipe or redirection."""
+def examples(path: tuple[str, ...]) -> list[str]:
+    """Each example that the help of a command shows."""
     shown = (COMMANDS[path].epilog or "").split("Examples:\n")[-1]
-    lines = [line.strip() for line in shown.splitlines() if line.strip()]
-    return [words(line) for line in lines]
-
-
-def words(line: str) -> list[str]:
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    found = list(lexer)
-    ends = [number for number, word in enumerate(found) if set(word) <= set("|<>;&()")]
-    return found[: ends[0]] if ends else found
+    return [line.strip() for line in shown.splitlines() if line.strip()]
 
 
 async def python(*arguments: str) -> Completed:
@@ -79,16 +68,14 @@ def test_the_commands_that_were_promised_are_there() -> None:
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 def test_a_command_says_what_it_does_and_shows_examples_of_itself(path: tuple[str, ...]) -> None:
     assert (COMMANDS[path].help or "").strip()
-    own = [example for example in examples(path) if tuple(example[1 : len(path) + 1]) == path]
-    assert own, "no example"
-    assert len(own) == len(examples(path)), "every example is one of this command"
-    assert all(example[0] == "agentvine" for example in own)
+    shown = examples(path)
+    assert shown, "no example"
+    assert [words(example)[: len(path) + 1] for example in shown] == [["agentvine", *path]] * len(shown)
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 def test_each_example_can_be_typed(path: tuple[str, ...]) -> None:
-    for example in examples(path):
-        COMMANDS[path].make_context(path[-1], example[len(path) + 1 :])
+    assert {understood(example) for example in examples(path)} == {" ".join(path)}
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
@@ -110,7 +97,7 @@ async def test_help_comes_without_what_only_commands_need() -> None:
 async def test_help_keeps_each_example_on_its_line() -> None:
     done = await python("-m", "agentvine", "submit", "--help")
     shown = [line.strip() for line in done.stdout.splitlines()]
-    assert any(words(line) == examples(("submit",))[0] for line in shown if line.startswith("agentvine"))
+    assert examples(("submit",))[0] in shown
 
 
 async def test_a_mistyped_command_line_is_told_from_a_refusal() -> None:

@@ -1,14 +1,13 @@
-"""The page on configuration lists every setting. To mend it: `python tests/docs/test_configuration.py`."""
-
-from pathlib import Path
+"""The page on configuration lists every setting. To mend it: `python -m tests.docs.test_configuration`."""
 
 from pydantic.fields import FieldInfo
 
 from agentvine.kit.configuration import Settings
 from agentvine.server.settings import ServerSettings
 from agentvine.worker.settings import WorkerConfig
+from tests.docs.pages import DOCS, filled
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+PAGE = DOCS / "configuration.md"
 SECTIONS: dict[str, type[Settings]] = {"worker": WorkerConfig, "server": ServerSettings}
 """The settings of each wing, by the name of the page's section."""
 
@@ -33,14 +32,6 @@ def default(field: FieldInfo) -> str:
     if isinstance(value, float):
         return f"`{value:g}`"
     return f"`{','.join(value)}`" if isinstance(value, tuple) else f"`{value}`"
-
-
-def filled(page: str, name: str, content: str) -> str:
-    """`page` with `content` between the markers called `name`."""
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}{content}\n{end}{after}"
 
 
 def written() -> str:

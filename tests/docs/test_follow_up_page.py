@@ -1,19 +1,15 @@
 """docs/follow-up.md speaks of what the code does, and its commands can be typed."""
 
 import re
-import shlex
-from pathlib import Path
 
-import typer
-
-from agentvine.cli.main import app
 from agentvine.domain.event import EventKind
 from agentvine.domain.follow_up import MOST_TASKS
 from agentvine.domain.follow_up_words import LONGEST_LOG
 from agentvine.domain.pull_followed import PullState
 from agentvine.domain.repository_settings import FollowUpRules
+from tests.docs.pages import page, shown_commands, understood
 
-PAGE = (Path(__file__).parents[2] / "docs" / "follow-up.md").read_text()
+PAGE = page("follow-up.md")
 
 
 def test_every_event_has_its_row() -> None:
@@ -31,11 +27,4 @@ def test_the_defaults_are_named_as_they_are() -> None:
 
 
 def test_its_commands_can_be_typed() -> None:
-    lines = [line for line in PAGE.splitlines() if line.startswith("agentvine ")]
-    assert len(lines) == 3
-    program = typer.main.get_command(app)
-    for line in lines:
-        command, words = program, shlex.split(line)[1:]
-        while hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
-        command.make_context(line, words, resilient_parsing=False)
+    assert [understood(line) for line in shown_commands(PAGE)] == ["repo add", "repo set", "repo set"]

@@ -1,12 +1,7 @@
 """What the page on intake says of commands, limits and addresses is so."""
 
 import re
-import shlex
-from pathlib import Path
 
-import typer
-
-from agentvine.cli.main import app
 from agentvine.domain.intake import LONGEST_READ, RESERVED, command_in
 from agentvine.domain.repository_settings import IntakeRules
 from agentvine.domain.worker_types import TaskType
@@ -15,8 +10,9 @@ from agentvine.server.intake import ASKING_SECONDS, OVERLAP
 from agentvine.server.webhooks import BETWEEN_RINGS, BODY_SECONDS
 from agentvine.wire.messages import LARGEST_WEBHOOK
 from agentvine.wire.routes import WEBHOOK
+from tests.docs.pages import page, shown_commands, understood
 
-PAGE = (Path(__file__).parents[2] / "docs" / "intake.md").read_text(encoding="utf-8")
+PAGE = page("intake.md")
 
 
 def test_the_commands_of_the_page_mean_what_it_says() -> None:
@@ -35,28 +31,21 @@ def test_the_commands_of_the_page_mean_what_it_says() -> None:
 
 
 def test_its_words_and_numbers_are_those_of_the_code() -> None:
-    page = " ".join(PAGE.split())
-    words = re.search(r"The words (.+?), alone,", page)
+    text = " ".join(PAGE.split())
+    words = re.search(r"The words (.+?), alone,", text)
     assert words is not None
     assert set(re.findall(r"\w+", words[1])) - {"and"} == RESERVED
     assert IntakeRules().type is TaskType.FEATURE
-    assert f"({IntakeRules().look_seconds:.0f})" in page
-    assert f"at least every {ASKING_SECONDS:.0f}" in page
-    assert f"more than {LONGEST_READ:,} characters" in page
+    assert f"({IntakeRules().look_seconds:.0f})" in text
+    assert f"at least every {ASKING_SECONDS:.0f}" in text
+    assert f"more than {LONGEST_READ:,} characters" in text
     assert OVERLAP.total_seconds() == 600, "it says ten minutes"
-    assert f"more than {LARGEST_WEBHOOK >> 20} MiB" in page
-    assert f"within {BODY_SECONDS:.0f} s" in page
+    assert f"more than {LARGEST_WEBHOOK >> 20} MiB" in text
+    assert f"within {BODY_SECONDS:.0f} s" in text
     assert (BETWEEN_RINGS, LEASE_SECONDS) == (5.0, 120.0), "it says five seconds and two minutes"
     for forge in ("github", "gitlab", "gitea", "forgejo"):
-        assert f"https://SERVER{WEBHOOK.url(forge=forge)}" in page
+        assert f"https://SERVER{WEBHOOK.url(forge=forge)}" in text
 
 
 def test_its_commands_can_be_typed() -> None:
-    lines = [line for line in PAGE.splitlines() if line.startswith("agentvine ")]
-    assert len(lines) == 3
-    program = typer.main.get_command(app)
-    for line in lines:
-        command, words = program, shlex.split(line.partition(" < ")[0])[1:]
-        while hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
-        command.make_context(line, words, resilient_parsing=False)
+    assert [understood(line) for line in shown_commands(PAGE)] == ["repo add", "repo set", "repo set"]

@@ -1,11 +1,10 @@
-"""The page on the lifecycle shows what the tables say. To mend it: `python tests/docs/test_lifecycle_page.py`."""
-
-from pathlib import Path
+"""The page on the lifecycle shows what the tables say. To mend it: `python -m tests.docs.test_lifecycle_page`."""
 
 from agentvine.domain.lifecycle import TRANSITIONS
 from agentvine.domain.retry import RETRY_RULES
+from tests.docs.pages import DOCS, filled
 
-PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
+PAGE = DOCS / "lifecycle.md"
 
 
 def picture() -> str:
@@ -23,14 +22,6 @@ def rules() -> str:
         again = ("yes", "yes" if rule.counts else "no", f"{rule.first_delay:g} s") if rule.retry else ("no", "", "")
         lines.append(f"| `{reason}` | {' | '.join(again)} |")
     return "\n".join(lines)
-
-
-def filled(page: str, name: str, content: str) -> str:
-    """`page` with `content` between the markers called `name`."""
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}{content}\n{end}{after}"
 
 
 def written() -> str:

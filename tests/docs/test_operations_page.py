@@ -1,13 +1,9 @@
 """What the page on operations shows can be typed, and its tables are complete and true."""
 
 import re
-import shlex
-from pathlib import Path
 
 import pytest
-import typer
 
-from agentvine.entry import app
 from agentvine.kit.log_files import MOST_BYTES
 from agentvine.server.broker_link import MOST_RINGS
 from agentvine.server.comments import MOST
@@ -19,9 +15,10 @@ from agentvine.wire import messages as m
 from agentvine.wire.administration import Prunable
 from agentvine.worker.box import OUTPUT_LIMIT
 from agentvine.worker.workspace import BUNDLE_LIMIT
+from tests.docs.pages import page, shown_commands, understood
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^(agentvine .*)$", PAGE, re.MULTILINE)
+PAGE = page("operations.md")
+COMMANDS = shown_commands(PAGE)
 MIB = 1024 * 1024
 BOUNDS = {
     "a JSON body": f"{m.LARGEST_BODY // MIB} MiB",
@@ -41,12 +38,7 @@ BOUNDS = {
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_the_commands_can_be_typed(line: str) -> None:
-    command = typer.main.get_command(app)
-    words = shlex.split(line, comments=True)[1:]
-    while hasattr(command, "commands") and words and words[0] in command.commands:
-        name = words.pop(0)
-        command = command.commands[name]
-    command.make_context("agentvine", words)
+    assert understood(line)
 
 
 def test_every_table_is_described() -> None:
@@ -69,4 +61,12 @@ def test_a_bound_is_what_the_page_says(what: str, bound: str) -> None:
 
 
 def test_there_are_examples_of_each_command() -> None:
-    assert {line.split()[1] for line in COMMANDS} >= {"backup", "restore", "export", "import", "prune", "drain", "lift"}
+    assert {understood(line) for line in COMMANDS} >= {
+        "backup",
+        "restore",
+        "export",
+        "import",
+        "prune",
+        "drain",
+        "lift",
+    }

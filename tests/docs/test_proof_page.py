@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from tests.docs.test_reliability_page import filled
+from tests.docs.pages import DOCS, filled
 from tests.proof.case import Case, Cheat
 from tests.proof.corpora import CHEATS, HONEST
 from tests.proof.repositories import ECOSYSTEMS
 
-PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
+PAGE = DOCS / "proof.md"
 
 
 def _rows(cases: Sequence[Case]) -> Iterator[str]:

@@ -1,25 +1,17 @@
 """The page on reliability lists every failpoint. To mend it: `python -m tests.docs.test_reliability_page`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from agentvine.kit import failpoints
 from tests.chaos.history import INVARIANTS
+from tests.docs.pages import DOCS, filled
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE = DOCS / "reliability.md"
 
 
 def table(title: str, rows: Mapping[str, str]) -> str:
     lines = [f"| {title} | |", "|---|---|"]
     return "\n".join([*lines, *(f"| `{name}` | {sentence} |" for name, sentence in rows.items())])
-
-
-def filled(page: str, name: str, content: str) -> str:
-    """`page` with `content` between the markers called `name`."""
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}{content}\n{end}{after}"
 
 
 def written() -> str:

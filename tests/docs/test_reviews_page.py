@@ -1,16 +1,12 @@
 """docs/reviews.md speaks of what the code does, and its commands can be typed."""
 
 import re
-import shlex
-from pathlib import Path
 
-import typer
-
-from agentvine.cli.main import app
 from agentvine.worker.analysis.analysers import ALL, says_how
 from agentvine.worker.verification.analyses import NAME
+from tests.docs.pages import page, shown_commands, understood
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reviews.md").read_text()
+PAGE = page("reviews.md")
 
 
 def test_every_analyser_has_its_row() -> None:
@@ -27,10 +23,5 @@ def test_settings_that_are_taken_from_the_base_are_named_as_they_are() -> None:
 
 
 def test_its_commands_can_be_typed() -> None:
-    lines = [line for line in PAGE.splitlines() if line.startswith("agentvine ")]
-    assert len(lines) == 5
-    for line in lines:
-        command, arguments = typer.main.get_command(app), shlex.split(line.partition(" > ")[0])[1:]
-        while hasattr(command, "commands"):
-            command, arguments = command.commands[arguments[0]], arguments[1:]
-        command.make_context("agentvine", arguments)
+    commands = [understood(line) for line in shown_commands(PAGE)]
+    assert commands == ["submit", "review show", "review show", "review save", "review save"]

@@ -1,20 +1,16 @@
-"""The pages on tools and credentials show what is. To mend the tables: `python tests/docs/test_tool_policy_page.py`."""
+"""The pages on tools and credentials show what is. To mend the tables: `python -m tests.docs.test_tool_policy_page`."""
 
 import re
-import shlex
-from pathlib import Path
 
 import pytest
-import typer
 
 from agentvine.domain.sensitive import RULES, Operation, Sensitive, Touched, judge
 from agentvine.domain.tool_policy import TOOLS, FileKind, policy_of
 from agentvine.domain.worker_types import PROFILES, TaskType
-from agentvine.entry import app
 from agentvine.worker.sensitive_file import parse_sensitive
+from tests.docs.pages import DOCS, filled, page, shown_commands, understood
 
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = DOCS / "tool-policy.md"
+NAME = "tool-policy.md"
 KINDS = {FileKind.CODE: "code", FileKind.TEST: "tests", FileKind.DOCS: "documentation"}
 
 
@@ -53,22 +49,20 @@ def few(patterns: tuple[str, ...]) -> list[str]:
     return [*patterns[:8], *(["…"] if len(patterns) > 8 else [])]
 
 
-def filled(page: str) -> str:
-    """The page with its tables as they should be."""
+def as_it_should_be() -> str:
+    """The page with its tables filled anew."""
+    text = page(NAME)
     for name, content in (("types", types()), ("tools", tools()), ("rules", rules())):
-        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-        before, _, rest = page.partition(begin)
-        page = f"{before}{begin}{content}\n{end}{rest.partition(end)[2]}"
-    return page
+        text = filled(text, name, content)
+    return text
 
 
 def test_the_tables_show_what_is() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert filled(page) == page
+    assert page(NAME) == as_it_should_be()
 
 
 def test_the_operator_s_file_on_the_page_does_what_it_says() -> None:
-    (example,) = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", page(NAME), re.MULTILINE | re.DOTALL)
     sensitive = parse_sensitive(example.encode(), "example")
     shop = "https://github.com/acme/shop.git"
 
@@ -84,12 +78,10 @@ def test_the_operator_s_file_on_the_page_does_what_it_says() -> None:
     assert judge(Operation(TaskType.FEATURE, shop, deleted=25), sensitive).allowed
 
 
-@pytest.mark.parametrize("line", re.findall(r"^agentvine .*$", (DOCS / "git-credentials.md").read_text(), re.MULTILINE))
+@pytest.mark.parametrize("line", shown_commands(page("git-credentials.md")))
 def test_the_commands_of_the_page_are_understood(line: str) -> None:
-    words = shlex.split(line.partition("<")[0])[1:]
-    group = typer.main.get_command(app).commands["credentials"]  # type: ignore[attr-defined]
-    group.commands[words[1]].make_context(words[1], words[2:])
+    assert understood(line).startswith("credentials ")
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    (DOCS / NAME).write_text(as_it_should_be(), encoding="utf-8")

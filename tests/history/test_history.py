@@ -24,7 +24,7 @@ from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.verify import Verifier, failing
 from tests.history.distributions import files_of, with_blocks
 from tests.history.histories import Blocks, History
-from tests.integration.test_executor import House, commit, house, turn, write
+from tests.integration.houses import House, commit, house, turn, write
 from tests.proof.agent import ScriptedAgent
 from tests.proof.case import Turn as Deed
 

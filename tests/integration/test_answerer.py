@@ -13,9 +13,7 @@ from pydantic import JsonValue, SecretStr
 from agentvine.demo.script import ErrorReply, Scenario, Script, ToolCall, Turn
 from agentvine.demo.scripted_model import RunningModel, serve
 from agentvine.domain.event import Event, EventKind
-from agentvine.domain.precedent import Remember
 from agentvine.domain.request import RequestStatus, WorkerRequest
-from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.configuration import ConfigurationError
@@ -28,8 +26,8 @@ from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.testing.suites.answers import approval
 from agentvine.wire import messages as m
 from agentvine.worker.conclusion import Delivered
+from tests.integration.houses import FILES, house
 from tests.integration.test_asking import TITLE, asks, the_question, told
-from tests.integration.test_executor import FILES, house
 
 MODEL, KEY = "claude-answers", "sk-ant-test-0123456789"
 ROUND, ODD, BROKEN, SLOW = "Shall I round half up?", "Delete the customers?", "Is it broken?", "Are you slow?"
@@ -201,26 +199,6 @@ async def test_claude_is_told_what_the_assistant_answers_while_the_slot_is_held(
         documents = await h.plane.artifact(request.execution_id, DOCUMENTS)
         parts = ("CLAUDE.md", FILES["CLAUDE.md"].strip()), ("README.md", "Cents are never rounded.")
         assert documents.decode() == "".join(f"### {name}\n{text}\n\n" for name, text in parts)
-
-
-async def test_claude_is_told_what_a_precedent_answers(tmp_path: Path) -> None:
-    async with house(tmp_path, asks()) as h:
-        await h.submit(TaskType.BUGFIX, "An earlier one")
-        hand = await a_worker(h.site, "wrk_earlier", TaskType.BUGFIX)
-        claimed = await hand.take_and_start()
-        question = hand.question(claimed, message="round UP", options=("Yes.", "No."))
-        await hand.plane.ask(claimed.lease.execution_id, question)
-        kept = m.Reply(verdict="answer", message="no, for good", remember=Remember())
-        await h.desk.respond(question.id, kept)
-        await hand.fail(claimed, FailureReason.VERIFICATION_FAILED)
-
-        await h.submit(TaskType.BUGFIX, TITLE)
-        _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
-        assert isinstance(conclusion, Delivered), conclusion
-        (precedent,) = (await h.desk.precedents()).items
-        found = [one.response for one in (await h.desk.requests(status=None)).items if one.message == "Round up?"]
-        assert [response.made_by for response in found if response] == [f"precedent:{precedent.id}"]
-        assert b"by an answer from before, answers: no, for good" in told(h)
 
 
 def test_a_model_needs_a_key() -> None:

@@ -14,7 +14,7 @@ from agentvine.wire import messages as m
 from agentvine.worker.conclusion import Delivered, Parked
 from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.verification.policy import SENSITIVE_CHECK
-from tests.integration.test_executor import FIXED, REPRODUCING, House, bash, commit, house, turn, workshop, write
+from tests.integration.houses import FIXED, REPRODUCING, House, bash, commit, house, turn, workshop, write
 
 TITLE = "Adding is wrong"
 CI = ".github/workflows/ci.yml"

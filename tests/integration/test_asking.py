@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from agentvine.demo.script import Scenario, ToolCall, Turn
 from agentvine.domain.request import RequestStatus, WorkerRequest
 from agentvine.domain.work_order import OrderStatus
@@ -13,7 +15,7 @@ from agentvine.wire import messages as m
 from agentvine.worker.agent.asking import ASK_TOOL
 from agentvine.worker.conclusion import Delivered, Parked
 from agentvine.worker.executor import TaskExecutor
-from tests.integration.test_executor import FIXED, REPRODUCING, House, bash, commit, house, turn, workshop, write
+from tests.integration.houses import FIXED, REPRODUCING, House, bash, commit, house, turn, workshop, write
 
 TITLE = "Adding is wrong"
 ASK = ToolCall(name=ASK_TOOL, input={"question": "Round up?", "context": "I would.", "options": ["yes", "no"]})
@@ -53,6 +55,7 @@ def told(h: House) -> bytes:
     return b"".join(request.raw for request in h.model.model.requests)
 
 
+@pytest.mark.every_case("test_waiting: a rule, a person and a precedent answer")
 async def test_a_question_is_answered_while_the_slot_is_held(tmp_path: Path) -> None:
     async with house(tmp_path, asks()) as h:
         await h.submit(TaskType.BUGFIX, TITLE)
@@ -94,25 +97,6 @@ async def test_an_order_waits_without_a_slot_and_another_worker_goes_on_at_that_
         assert subjects.splitlines() == ["test: adding", "fix: add"]
 
 
-async def test_nobody_answers_in_time_and_claude_is_told_to_decide(tmp_path: Path) -> None:
-    async with house(tmp_path, asks()) as h:
-        await h.submit(TaskType.BUGFIX, TITLE)
-        claimed = await h.claim(TaskType.BUGFIX)
-        brief = TaskExecutor(replace(h.shop, request_hold=0.0, request_expiry=60.0))
-        conclusion, progress = await h.execute(claimed, brief)
-        await h.report(claimed, conclusion, progress)
-        await h.site.pass_time(90)
-
-        async def expired() -> bool:
-            return (await the_question(h)).status is RequestStatus.EXPIRED
-
-        await eventually(expired)
-        again = await h.claim(TaskType.BUGFIX)
-        conclusion, _ = await h.execute(again)
-        assert isinstance(conclusion, Delivered), conclusion
-        assert b"Nobody answered in time" in told(h)
-
-
 async def test_two_questions_at_once_that_nobody_answers_do_not_keep_it_for_ever(tmp_path: Path) -> None:
     other = ToolCall(name=ASK_TOOL, input={"question": "And down?"})
     scenario = Scenario(
@@ -134,6 +118,7 @@ async def test_two_questions_at_once_that_nobody_answers_do_not_keep_it_for_ever
         assert isinstance(conclusion, Parked), conclusion
         await h.report(claimed, conclusion, progress)
         await h.site.pass_time(90)
+        assert (await the_question(h)).status is RequestStatus.EXPIRED
         again = await h.claim(TaskType.BUGFIX)
         conclusion, progress = await h.execute(again, brief)
         assert isinstance(conclusion, Delivered), conclusion

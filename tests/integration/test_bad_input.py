@@ -28,7 +28,7 @@ GOOD: dict[str, JsonValue] = {"type": "docs", "title": "x", "repository": "https
 ORDER, EXECUTION, NUL = "wo_" + "0" * 26, "exe_" + "0" * 26, "%00"
 TASKS, START = routes.SUBMIT.full, routes.START.url(work_order_id=ORDER)
 ARTIFACT = routes.PUT_ARTIFACT.url(execution_id=EXECUTION, name="bundle")
-EXAMPLES = 5
+EXAMPLES = 3
 """Of each operation and mode."""
 Operation = schemathesis.APIOperation[Any, Any, Any, Any]
 AnyCase = schemathesis.Case[Any]
@@ -156,7 +156,8 @@ async def test_a_task_that_cannot_be_is_told_where(site: Site, change: dict[str,
 
 
 async def test_a_needed_task_that_does_not_exist_is_told_where(site: Site) -> None:
-    problem_of(await site.post(TASKS, json.dumps({**GOOD, "needs": ["tsk_" + "0" * 26]})))
+    problem = problem_of(await site.post(TASKS, json.dumps({**GOOD, "needs": ["tsk_" + "0" * 26]})))
+    assert places(problem) == ["/needs/0"]
 
 
 async def test_a_worker_is_told_of_all_its_mistakes_at_once(site: Site) -> None:
@@ -239,18 +240,8 @@ async def test_headers_that_cannot_be_are_named(site: Site) -> None:
         assert places(problem, "header") == ["Last-Event-ID"]
 
 
-STRANGE_IDS = [
-    "x",
-    NUL,
-    "%2e%2e",
-    "%2F",
-    "tsk_" + "0" * 26 + "%0a",
-    "%ed%a0%80",
-    "%ff",
-    "x" * 4000,
-    "'--",
-    "tsk_" + "I" * 26,
-]
+STRANGE_IDS = ["x", NUL, "%2e%2e", "%2F", "%ed%a0%80", "%ff", "x" * 4000, "'--"]
+STRANGE_IDS += ["tsk_" + "0" * 26 + "%0a", "tsk_" + "I" * 26]
 
 
 @pytest.mark.parametrize("strange", STRANGE_IDS, ids=range(len(STRANGE_IDS)))
@@ -350,7 +341,7 @@ def nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
 async def test_nothing_that_the_openapi_document_allows_or_forbids_breaks_anything(
     site: Site, mode: schemathesis.GenerationMode
 ) -> None:
-    await asyncio.to_thread(_try_operations, site, mode)
+    assert await asyncio.to_thread(_tried, site, mode) == len(routes.ROUTES) - 1
 
 
 def shortened(schema: Any) -> Any:
@@ -360,7 +351,8 @@ def shortened(schema: Any) -> Any:
     return [shortened(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def _try_operations(site: Site, mode: schemathesis.GenerationMode) -> None:
+def _tried(site: Site, mode: schemathesis.GenerationMode) -> int:
+    """How many operations were tried."""
     document = schemathesis.openapi.from_dict(shortened(httpx.get(f"{site.url}/openapi.json", timeout=60).json()))
     tried = 0
     for found in document.get_all_operations():
@@ -371,7 +363,7 @@ def _try_operations(site: Site, mode: schemathesis.GenerationMode) -> None:
             headers = ADMIN if Role.ADMIN in route.roles else site.worker_headers
             _try_operation(operation, mode, site.url, headers)
             tried += 1
-    assert tried == len(routes.ROUTES) - 1
+    return tried
 
 
 def _try_operation(operation: Operation, mode: schemathesis.GenerationMode, url: str, headers: dict[str, str]) -> None:

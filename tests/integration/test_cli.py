@@ -250,6 +250,7 @@ async def test_the_queue_shows_depth_and_dead_letters(town: Town) -> None:
     assert "1 pending" in shown and "1 failed" in shown
     assert re.search(r"default +docs +1 ", shown)
     assert re.search(rf"{failed[-8:]} +bugfix +1 .*verification_failed +no test fails without the change", shown)
+    assert re.search(r"1 +docs +\S+ +a worker of the type docs: none is there", shown)
     report = await town.json("queue")
     dead = field(report, "dead_letters")
     assert [row["task_id"] for row in rows(dead)] == [failed]

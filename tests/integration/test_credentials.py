@@ -33,7 +33,6 @@ CLI = [str(Path(sys.executable).with_name("agentvine")), "credentials"]
 @pytest.fixture
 async def source(tmp_path: Path) -> GitRepository:
     made = await GitRepository.create(tmp_path / "source", {"a.txt": "1\n"})
-    (tmp_path / "remotes").mkdir()
     await made.bare_copy(tmp_path / "remotes" / "app.git")
     return made
 

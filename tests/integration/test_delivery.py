@@ -1,11 +1,11 @@
 """Deliveries that cross each other: what has arrived counts as delivered, whatever was pushed on top of it."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from agentvine.domain.retry import FailureReason
+from agentvine.domain.sensitive import Sensitive
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
 from agentvine.testing.eventually import eventually
@@ -13,24 +13,22 @@ from agentvine.worker.conclusion import Delivered, Failed
 from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.host_lock import exclusive
 from agentvine.worker.place import place_of, sweep
-from tests.integration.test_executor import FIXED, fixes, house
+from tests.integration.houses import FIXED, fixes, house
 
-OTHER = {"other.py": "x = 1\n"}
 SAME_LINES = {"calc.py": "def add(a, b):\n    return sum((a, b))\n"}
 
 
-@pytest.mark.parametrize("on_top", [OTHER, SAME_LINES])
-async def test_what_a_dead_worker_pushed_counts_also_under_the_pushes_of_others(
-    tmp_path: Path, on_top: dict[str, str]
-) -> None:
+async def test_what_a_dead_worker_pushed_counts_under_the_pushes_of_others_and_stricter_rules(tmp_path: Path) -> None:
+    strict = Sensitive.model_validate({"rule": [{"name": "sums", "why": "they count", "paths": ["calc.py"]}]})
     async with house(tmp_path, fixes()) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level="autonomous")
         first, _ = await h.execute(await h.claim(TaskType.BUGFIX))  # and dies before it says so
         assert isinstance(first, Delivered), first
-        tip = await h.push_by_somebody(on_top)
+        await h.push_by_somebody({"other.py": "x = 1\n"})
+        tip = await h.push_by_somebody(SAME_LINES)
         await h.site.pass_time(300)
         second = await h.claim(TaskType.BUGFIX)
-        conclusion, progress = await h.execute(second, TaskExecutor(h.shop))
+        conclusion, progress = await h.execute(second, TaskExecutor(replace(h.shop, sensitive=strict)))
         assert isinstance(conclusion, Delivered), conclusion
         assert conclusion.delivery == first.delivery
         assert (await h.report(second, conclusion, progress)).status is OrderStatus.COMPLETED
@@ -68,16 +66,6 @@ async def test_a_push_that_was_taken_back_is_not_there(tmp_path: Path) -> None:
         assert isinstance(conclusion, Failed), conclusion
         assert conclusion.failure.reason is FailureReason.BRANCH_MOVED
         assert await h.on_remote("main", "rev-parse") == clash
-
-
-async def test_an_execution_leaves_nothing_of_its_result_on_the_host(tmp_path: Path) -> None:
-    async with house(tmp_path, fixes()) as h:
-        await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level="autonomous")
-        conclusion, _ = await h.execute(await h.claim(TaskType.BUGFIX))
-        assert isinstance(conclusion, Delivered), conclusion
-        mirrors = h.shop.root / "mirrors"
-        assert [path for path in h.shop.root.rglob("*.pack") if not path.is_relative_to(mirrors)] == []
-        assert list(h.shop.root.rglob("refs/agentvine")) == []
 
 
 async def test_a_place_is_held_also_when_a_sweeper_removed_its_lock_in_between(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from agentvine.testing.forges.world import BOT, Talk
 from agentvine.wire import administration as adm
 from agentvine.worker.conclusion import Delivered, Failed
 from agentvine.worker.errands import ErrandLoop
-from tests.integration.test_executor import CODE, FIXED, commit, turn, write
+from tests.integration.houses import CODE, FIXED, commit, turn, write
 from tests.integration.test_pull_request import DOUBLES, NEW, Hosted, hosted
 
 LOG = "collected 2 items\nE  ModuleNotFoundError: No module named 'calc'\n"
@@ -88,6 +88,7 @@ class Looked:
 async def followed(there: Hosted) -> Looked:
     """A task that has opened its pull request, in a repository whose pull requests are followed."""
     house = there.house
+    there.forge.world.began = house.site.clock.now()
     settings = RepositorySettings(repository=there.url, follow_up=FollowUpRules(users=("mira",)))
     await house.desk.add_repository(adm.NewRepository(settings=settings))
     task = await house.submit(TaskType.FEATURE, "Double it", repository=there.url)

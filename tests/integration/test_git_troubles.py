@@ -26,7 +26,6 @@ def git(tmp_path: Path) -> Git:
 async def source(tmp_path: Path) -> GitRepository:
     """A repository of one commit; `remotes/app.git` is a bare copy of it."""
     made = await GitRepository.create(tmp_path / "source", {"a.txt": "1\n"})
-    (tmp_path / "remotes").mkdir()
     await made.bare_copy(tmp_path / "remotes" / "app.git")
     return made
 

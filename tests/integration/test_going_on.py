@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from agentvine.demo.script import Scenario, ToolCall, Turn
 from agentvine.domain.errors import NotFound
 from agentvine.domain.execution import Outcome
@@ -16,7 +18,7 @@ from agentvine.worker.agent.asking import ASK_TOOL
 from agentvine.worker.checkpoint import CHECKPOINT
 from agentvine.worker.conclusion import Conclusion, Delivered, Failed, Progress
 from agentvine.worker.executor import TaskExecutor
-from tests.integration.test_executor import (
+from tests.integration.houses import (
     FIXED,
     REPRODUCING,
     House,
@@ -202,6 +204,7 @@ async def test_comments_reach_claude_while_it_works_and_when_it_is_done(tmp_path
         assert await h.on_remote("main:notes.md", "show") == "late"
 
 
+@pytest.mark.every_case("test_handing_over: a person has it tried again")
 async def test_a_failed_task_goes_on_with_a_comment(tmp_path: Path) -> None:
     scenario = Scenario(
         name="forgets the test",

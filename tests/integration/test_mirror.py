@@ -44,7 +44,6 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     source = await GitRepository.create(tmp_path / "source", {"a.txt": "1\n"})
-    (tmp_path / "remotes").mkdir()
     await source.bare_copy(tmp_path / "remotes" / "app.git")
     async with GitServer(tmp_path / "remotes") as server:
         yield World(tmp_path, server, source)
@@ -164,6 +163,8 @@ async def test_a_fetch_that_nobody_waits_for_any_more_is_ended(world: World) -> 
     world.server.fault = None
     async with asyncio.timeout(SOON):  # the lock is free again
         await world.mirror.update()
+    assert all(task.cancelled() for task in tasks)
+    assert await world.mirror.resolve("main") is not None
 
 
 async def test_one_who_gives_up_does_not_spoil_it_for_the_others(world: World) -> None:

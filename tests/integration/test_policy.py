@@ -33,8 +33,8 @@ from agentvine.wire import messages as m
 from agentvine.worker.conclusion import Delivered, Parked
 from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.queue_client import QueueClient
+from tests.integration.houses import fixes, house
 from tests.integration.test_asking import TITLE, asks, the_question, told
-from tests.integration.test_executor import fixes, house
 
 RULES = """
 [[rule]]
@@ -279,28 +279,20 @@ async def test_a_change_of_the_same_size_and_time_is_seen(site: InProcessSite, r
 # ── with the real Claude Code ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_claude_is_told_what_a_rule_answers_while_the_slot_is_held(tmp_path: Path, rules: Path) -> None:
+async def test_claude_is_told_what_a_rule_answers_also_where_nothing_is_held(tmp_path: Path, rules: Path) -> None:
     async with house(tmp_path, asks()) as h:
         h.site.policy.look(rules)
         await h.submit(TaskType.BUGFIX, TITLE)
-        claimed, conclusion, order = await h.carry_out(TaskType.BUGFIX)
+        impatient = TaskExecutor(replace(h.shop, request_hold=0.0))
+        claimed = await h.claim(TaskType.BUGFIX)
+        conclusion, progress = await h.execute(claimed, impatient)
         assert isinstance(conclusion, Delivered), conclusion
-        assert order.status is OrderStatus.COMPLETED
+        assert (await h.report(claimed, conclusion, progress)).status is OrderStatus.COMPLETED
         request = await the_question(h)
         assert request.response is not None
         assert (request.message, request.response.made_by) == ("Round up?", "policy:rounding")
         assert request.execution_id == claimed.lease.execution_id
         assert b"The controller's policy answers: half to even" in told(h), "Claude's next request holds the answer"
-
-
-async def test_what_a_rule_answers_is_not_parked_even_where_nothing_is_held(tmp_path: Path, rules: Path) -> None:
-    async with house(tmp_path, asks()) as h:
-        h.site.policy.look(rules)
-        await h.submit(TaskType.BUGFIX, TITLE)
-        impatient = TaskExecutor(replace(h.shop, request_hold=0.0))
-        conclusion, _ = await h.execute(await h.claim(TaskType.BUGFIX), impatient)
-        assert isinstance(conclusion, Delivered), conclusion
-        assert b"The controller's policy answers: half to even" in told(h)
 
 
 async def test_a_result_leaves_with_the_approval_of_a_rule(tmp_path: Path, rules: Path) -> None:

@@ -1,20 +1,15 @@
-"""The publisher: takes in only what keeps to the rules, signs it, and pushes it exactly once."""
+"""The publisher signs what was taken in, moves it onto what others pushed, and pushes it exactly once."""
 
-import hashlib
-import zlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agentvine.domain.retry import FailureReason
-from agentvine.testing.git_repository import GitRepository, git
+from agentvine.testing.git_repository import git
 from agentvine.testing.git_server import Fault, GitServer
-from agentvine.worker.admission import Limits, ResultRefused
 from agentvine.worker.git import Git, GitCommand
 from agentvine.worker.git_errors import GitFailed
-from agentvine.worker.mirror import Mirrors
 from agentvine.worker.publisher import (
     BranchMoved,
     NotFastForward,
@@ -23,78 +18,7 @@ from agentvine.worker.publisher import (
     RemoteUnavailable,
 )
 from agentvine.worker.rewriting import RebaseConflict
-
-LIMITS = Limits(bundle_bytes=1_000_000, file_bytes=10_000, commits=5, changes_bytes=100_000, memory_bytes=400_000_000)
-EXECUTION = "exe_1"
-
-
-class World:
-    """A remote, an agent's clone of it that makes results, and a publisher."""
-
-    def __init__(self, tmp_path: Path, agent: GitRepository, remote: Path, url: str, base: str) -> None:
-        self.tmp_path = tmp_path
-        self.agent = agent
-        self.remote = remote
-        self.base = base
-        self.git = Git(tmp_path / "home")
-        self.mirror = Mirrors(self.git, tmp_path / "mirrors").of(url)
-        self.publisher = Publisher(self.git, tmp_path / "publisher", self.mirror, LIMITS)
-
-    async def bundle(self, *revisions: str) -> bytes:
-        """A bundle of the agent's commits after the base, or of what is asked for."""
-        await self.agent.git("bundle", "create", "--quiet", "../b", *(revisions or (f"{self.base}..HEAD",)))
-        return (self.tmp_path / "b").read_bytes()
-
-    async def admit(self) -> str:
-        return await self.publisher.admit(await self.bundle(), self.base, EXECUTION)
-
-    async def signed(self) -> str:
-        return await self.publisher.sign_off(
-            await self.admit(), self.base, task_id="tsk_1", execution_id=EXECUTION, prefix="fix"
-        )
-
-    async def refused(self, why: str) -> None:
-        """The agent's present result is refused for this reason, and leaves no ref behind."""
-        with pytest.raises(ResultRefused, match=why) as caught:
-            await self.admit()
-        assert caught.value.reason is FailureReason.RESULT_REFUSED
-        assert await git("for-each-ref", cwd=self.publisher.repository.path) == ""
-        assert not list((self.publisher.repository.path / "objects" / "pack").iterdir())
-
-    async def look(self, *args: str) -> str:
-        """Run git in the publisher's repository."""
-        return (await git(f"--git-dir={self.publisher.repository.path}", *args, cwd=self.tmp_path)).strip()
-
-    async def at_remote(self, branch: str) -> str:
-        return (await git("rev-parse", f"refs/heads/{branch}", cwd=self.remote)).strip()
-
-    async def pushed_by_others(self, files: dict[str, str | bytes | None], branch: str = "main") -> str:
-        """A person's commit on top of the base, pushed to `branch` and fetched by the mirror."""
-        person = GitRepository(self.tmp_path / f"person-{branch.replace('/', '-')}")
-        await git("clone", "--quiet", str(self.remote), str(person.path), cwd=self.tmp_path)
-        commit = await person.commit(files, "feat: meanwhile")
-        await person.git("push", "--quiet", "--force", "origin", f"HEAD:{branch}")
-        await self.mirror.update()
-        return commit
-
-    async def refs_of_remote(self) -> dict[str, str]:
-        lines = (await git("for-each-ref", "--format=%(refname) %(objectname)", cwd=self.remote)).splitlines()
-        return dict(line.split(" ") for line in lines)
-
-    def hook(self, name: str, script: str) -> None:
-        hook = self.remote / "hooks" / name
-        hook.write_text(f"#!/bin/sh\n{script}\n")
-        hook.chmod(0o755)
-
-
-async def make_world(tmp_path: Path, url: str) -> World:
-    agent = await GitRepository.create(tmp_path / "agent", {"a.txt": "1\n2\n3\n4\n5\n", "b.txt": "b\n"})
-    base = await agent.commit({"a.txt": "one\n2\n3\n4\n5\n"}, "feat: second")
-    (tmp_path / "remotes").mkdir()
-    remote = await agent.bare_copy(tmp_path / "remotes" / "app.git")
-    world = World(tmp_path, agent, remote, url, base)
-    await world.mirror.update()
-    return world
+from tests.integration.publishing import EXECUTION, World, make_world
 
 
 @pytest.fixture
@@ -115,202 +39,7 @@ async def anywhere(tmp_path: Path, server: GitServer, request: pytest.FixtureReq
     return await make_world(tmp_path, file if request.param == "file" else server.url("app.git"))
 
 
-# Taking in
-
-
-async def test_a_good_result_is_taken_in(world: World) -> None:
-    (world.agent.path / "link").symlink_to("a.txt")
-    (world.agent.path / "tool.sh").write_text("#!/bin/sh\n")
-    (world.agent.path / "tool.sh").chmod(0o755)
-    head = await world.agent.commit({"new/c.txt": "c\n", "b.txt": None})
-    assert await world.admit() == head
-    assert await world.look("for-each-ref", "--format=%(refname) %(objectname)") == (
-        f"refs/agentvine/executions/{EXECUTION} {head}"
-    )
-    assert (await world.publisher.repository.diff(world.base, head)).lines_added == 3
-
-    better = await world.agent.commit({"new/c.txt": "better\n"})
-    assert await world.admit() == better
-    assert await world.admit() == better
-
-
-async def test_branches_that_the_agent_merged_itself_are_fine(world: World) -> None:
-    await world.agent.git("checkout", "--quiet", "-b", "side")
-    await world.agent.commit({"side.txt": "s\n"})
-    await world.agent.git("checkout", "--quiet", "main")
-    await world.agent.commit({"b.txt": "bb\n"})
-    await world.agent.git("merge", "--quiet", "--no-edit", "side")
-    assert await world.admit() == await world.agent.head()
-
-
-async def test_what_only_a_merge_brings_in_is_judged_too(world: World) -> None:
-    await world.agent.git("checkout", "--quiet", "-b", "side")
-    await world.agent.commit({"side.txt": "s\n"})
-    await world.agent.git("checkout", "--quiet", "main")
-    await world.agent.commit({"b.txt": "bb\n"})
-    await world.agent.git("merge", "--quiet", "--no-commit", "side")
-    (world.agent.path / "link").symlink_to("/etc/passwd")
-    await world.agent.commit({}, "feat: merge")
-    await world.refused("leads out of the repository")
-
-
-async def test_other_refs_are_refused(world: World) -> None:
-    await world.agent.commit({"b.txt": "2\n"})
-    bundle = await world.bundle(f"{world.base}..main")
-    with pytest.raises(ResultRefused, match="HEAD and nothing else"):
-        await world.publisher.admit(bundle, world.base, EXECUTION)
-    bundle = await world.bundle(f"{world.base}..HEAD", "main")
-    with pytest.raises(ResultRefused, match="HEAD and nothing else"):
-        await world.publisher.admit(bundle, world.base, EXECUTION)
-
-
-async def test_rewritten_history_is_refused(world: World) -> None:
-    first = await world.agent.git("rev-parse", "HEAD~1")
-    await world.agent.git("reset", "--quiet", "--hard", first)
-    await world.agent.commit({"a.txt": "other\n"}, "feat: second, rewritten")
-    bundle = await world.bundle(f"{first}..HEAD")
-    with pytest.raises(ResultRefused, match="history was rewritten"):
-        await world.publisher.admit(bundle, world.base, EXECUTION)
-
-
-async def test_a_merge_from_elsewhere_is_refused(world: World) -> None:
-    await world.agent.git("checkout", "--quiet", "--orphan", "elsewhere")
-    await world.agent.commit({"x.txt": "x\n"})
-    await world.agent.git("checkout", "--quiet", "main")
-    await world.agent.git("merge", "--quiet", "--no-edit", "--allow-unrelated-histories", "elsewhere")
-    await world.refused("a merge from elsewhere")
-
-
-async def test_a_bundle_that_builds_on_unknown_commits_is_refused(world: World) -> None:
-    unknown = await world.agent.commit({"b.txt": "2\n"})
-    await world.agent.commit({"b.txt": "3\n"})
-    bundle = await world.bundle(f"{unknown}..HEAD")
-    with pytest.raises(ResultRefused, match="git refuses the result"):
-        await world.publisher.admit(bundle, world.base, EXECUTION)
-
-
-async def test_damaged_bundles_are_refused(world: World) -> None:
-    await world.agent.commit({"b.txt": "2\n"})
-    bundle = await world.bundle()
-    for damaged in (bundle[:-30], bundle[:-30] + b"x" * 30, bundle[: bundle.index(b"PACK")], b"x" * 1_000_001):
-        with pytest.raises(ResultRefused):
-            await world.publisher.admit(damaged, world.base, EXECUTION)
-
-
-async def test_submodules_are_refused(world: World) -> None:
-    await world.agent.git("update-index", "--add", "--cacheinfo", f"160000,{world.base},sub")
-    await world.agent.git("commit", "--quiet", "--message", "feat: sub")
-    await world.refused("submodule: 'sub'")
-    await world.agent.git("reset", "--quiet", "--hard", world.base)
-    await world.agent.commit({".gitmodules": '[submodule "x"]\n\tpath = x\n\turl = https://example.org/x\n'})
-    await world.refused("gitmodules")
-
-
-@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "b.txt/../../x"])
-async def test_links_out_of_the_tree_are_refused(world: World, target: str) -> None:
-    (world.agent.path / "link").symlink_to(target)
-    await world.agent.commit({})
-    await world.refused("leads out of the repository")
-
-
-@pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".."])
-async def test_trees_that_reach_into_a_git_directory_are_refused(world: World, name: str) -> None:
-    blob = await world.agent.git("hash-object", "-w", "--stdin", stdin=b"[core]\n")
-    inner = await world.agent.git("mktree", stdin=f"100644 blob {blob}\tconfig\n".encode())
-    tree = await world.agent.git("mktree", stdin=f"040000 tree {inner}\t{name}\n".encode())
-    commit = await world.agent.git("commit-tree", "-p", world.base, "-m", "feat: evil", tree)
-    await world.agent.git("update-ref", "HEAD", commit)
-    await world.refused("git refuses the result|reaches into a git directory|not a path inside")
-
-
-async def test_malformed_objects_are_refused(world: World) -> None:
-    tree = await world.agent.git("rev-parse", "HEAD^{tree}")
-    raw = f"tree {tree}\nparent {world.base}\nauthor nobody\ncommitter nobody\n\nfeat: malformed\n".encode()
-    commit = await world.agent.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=raw)
-    await world.agent.git("update-ref", "HEAD", commit)
-    await world.refused("git refuses the result")
-
-
-async def test_a_large_file_is_refused_also_if_it_was_removed_again(world: World) -> None:
-    await world.agent.commit({"large.bin": b"x" * 10_001})
-    await world.refused("'large.bin' has 10001 bytes")
-    await world.agent.commit({"large.bin": None})
-    await world.refused("'large.bin' has 10001 bytes")
-
-
-async def test_small_packs_that_unpack_to_much_are_refused(world: World) -> None:
-    world.publisher = Publisher(
-        world.git, world.tmp_path / "publisher", world.mirror, replace(LIMITS, total_bytes=50_000)
-    )
-    await world.agent.commit({f"zeros/{number}": b"0" * 9_000 for number in range(6)})
-    await world.refused("files hold 54000 bytes, more than the 50000")
-
-
-async def test_trees_that_name_more_files_than_can_be_listed_are_refused(world: World) -> None:
-    """Nine levels of ten entries, all the same: a few hundred bytes, a thousand million files."""
-    inner = await world.agent.git("hash-object", "-w", "--stdin", stdin=b"x")
-    kind = "100644 blob"
-    for _ in range(9):
-        listing = "".join(f"{kind} {inner}\t{name}\n" for name in "abcdefghij")
-        inner, kind = await world.agent.git("mktree", stdin=listing.encode()), "040000 tree"
-    commit = await world.agent.git("commit-tree", "-p", world.base, "-m", "feat: many", inner)
-    await world.agent.git("update-ref", "HEAD", commit)
-    await world.refused("git refuses the result: .*memory")
-
-
-async def test_a_delta_that_grows_without_bound_is_refused(world: World) -> None:
-    """A base of 16 MB of zeros, and a delta that copies it 40 times: 20 KB that ask for 640 MB of memory."""
-    bundle = b"# v2 git bundle\n" + b"a" * 40 + b" HEAD\n\n" + pack_with_growing_delta(size=0xFFFFFF, copies=40)
-    assert len(bundle) < 100_000
-    with pytest.raises(ResultRefused, match="memory"):
-        await world.publisher.admit(bundle, world.base, EXECUTION)
-
-
-def pack_with_growing_delta(size: int, copies: int) -> bytes:
-    """A pack (gitformat-pack(5)) of a blob of `size` zeros and of another that is `copies` times the first."""
-    base = b"\0" * size
-    name = hashlib.sha1(b"blob %d\0" % size + base).digest()
-    delta = varint(size) + varint(size * copies) + (b"\xf0" + size.to_bytes(3, "little")) * copies
-    body = b"PACK" + (2).to_bytes(4, "big") + (2).to_bytes(4, "big")
-    body += entry(3, size) + zlib.compress(base) + entry(7, len(delta)) + name + zlib.compress(delta)
-    return body + hashlib.sha1(body).digest()
-
-
-def varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first."""
-    out = bytearray()
-    while True:
-        number, low = number >> 7, number & 0x7F
-        out.append(low | (0x80 if number else 0))
-        if not number:
-            return bytes(out)
-
-
-def entry(kind: int, size: int) -> bytes:
-    """The head of an object in a pack: its kind and four bits of its size, then the rest."""
-    rest = size >> 4
-    return bytes([kind << 4 | size & 15 | (0x80 if rest else 0)]) + (varint(rest) if rest else b"")
-
-
-async def test_too_many_commits_or_changes_are_refused(world: World) -> None:
-    await world.agent.commit({f"many/{number}": "x" for number in range(1500)})
-    await world.refused("too many files")
-    await world.agent.git("reset", "--quiet", "--hard", world.base)
-    for number in range(6):
-        await world.agent.commit({"b.txt": str(number)})
-    await world.refused("6 commits are more than the 5")
-    await world.agent.git("reset", "--quiet", "--hard", world.base)
-    await world.agent.git("commit", "--quiet", "--allow-empty", "--file=-", stdin=b"feat: long\n\n" + b"word " * 20_000)
-    await world.refused("message of commit")
-
-
-async def test_an_id_cannot_name_another_ref(world: World) -> None:
-    await world.agent.commit({"b.txt": "2\n"})
-    with pytest.raises(ValueError, match="id"):
-        await world.publisher.admit(await world.bundle(), world.base, "../../heads/main")
-
-
-# Signing
+# ── signing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_every_commit_names_its_task_and_execution(world: World) -> None:
@@ -349,7 +78,7 @@ async def test_signing_again_gives_the_same_head(world: World) -> None:
     assert await world.look("rev-list", "--count", "--min-parents=2", f"{world.base}..{first}") == "1"
 
 
-# Rebasing
+# ── rebasing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_result_is_moved_onto_what_others_pushed(world: World) -> None:
@@ -402,7 +131,7 @@ async def test_the_repository_has_no_say_in_a_merge(world: World) -> None:
     assert not canary.exists()
 
 
-# Pushing
+# ── pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_new_branch_is_pushed_once_and_found_there(anywhere: World) -> None:

@@ -22,7 +22,7 @@ from agentvine.worker.forge.choice import Forges
 from agentvine.worker.forge.sites import ForgeSite
 from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirrors
-from tests.integration.test_executor import CODE, House, house, turn, write
+from tests.integration.houses import CODE, House, house, turn, write
 
 NEW = "from calc import twice\n\n\ndef test_twice():\n    assert twice(2) == 4\n"
 DOUBLES = Scenario(

@@ -20,7 +20,7 @@ from agentvine.worker.executor import TaskExecutor
 from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirror
 from agentvine.worker.verification.policy import SENSITIVE_CHECK, change_of, policy_checks
-from tests.integration.test_executor import FILES, FIXED, REPRODUCING, bash, commit, fixes, house, turn, write
+from tests.integration.houses import FILES, FIXED, REPRODUCING, bash, commit, house, turn, write
 from tests.integration.test_verify import BASE, court
 
 TOKEN = "ghp_" + "a1" * 18
@@ -282,7 +282,7 @@ async def test_what_claude_does_not_take_back_is_not_delivered(tmp_path: Path) -
 async def test_what_another_worker_took_for_good_is_judged_by_the_rules_of_the_one_that_delivers(
     tmp_path: Path,
 ) -> None:
-    """An approved result, taken over by a worker with stricter rules, stays; what left already counts."""
+    """An approved result, taken over by a worker with stricter rules, stays."""
     strict = Sensitive.model_validate({"rule": [{"name": "sums", "why": "they count", "paths": ["calc.py"]}]})
     done = turn(*FIX, commit("fix: add"))
     scenario = Scenario(name="x", match=("Adding",), turns=(done, Turn(text="Done."), *[Turn(text="It stays.")] * 9))
@@ -296,18 +296,6 @@ async def test_what_another_worker_took_for_good_is_judged_by_the_rules_of_the_o
         assert isinstance(again, Failed), again
         assert again.failure.reason is FailureReason.VERIFICATION_FAILED
         assert (await git("branch", cwd=h.remote)).split() == ["*", "main"]
-
-
-async def test_what_left_before_its_worker_died_counts_also_where_the_rules_are_stricter(tmp_path: Path) -> None:
-    strict = Sensitive.model_validate({"rule": [{"name": "sums", "why": "they count", "paths": ["calc.py"]}]})
-    async with house(tmp_path, fixes()) as h:
-        await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level="autonomous")
-        first, _ = await h.execute(await h.claim(TaskType.BUGFIX))
-        assert isinstance(first, Delivered), first
-        await h.site.pass_time(300)
-        second, _ = await h.execute(await h.claim(TaskType.BUGFIX), TaskExecutor(replace(h.shop, sensitive=strict)))
-        assert isinstance(second, Delivered), second
-        assert second.delivery == first.delivery
 
 
 async def test_an_operator_allows_it_and_narrows_the_tools(tmp_path: Path) -> None:

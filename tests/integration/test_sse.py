@@ -148,9 +148,16 @@ async def test_a_stream_ends_with_its_reader(site: HttpSite) -> None:
 
 
 async def test_what_is_refused_is_not_asked_again(site: HttpSite) -> None:
-    worker = HTTPFrontDesk((await site.worker_plane())._api)
+    client = (await site.worker_plane())._api
+    asked: list[str] = []
+
+    async def note(request: httpx.Request) -> None:
+        asked.append(request.url.path)
+
+    client.http.event_hooks = {"request": [note]}
     with pytest.raises(Forbidden):
-        await first(1, worker.events())
+        await first(1, HTTPFrontDesk(client).events())
+    assert asked == [routes.EVENTS.full]
 
 
 async def test_a_server_that_is_gone_for_longer_than_the_patience_is_unavailable(tmp_path: Path) -> None:

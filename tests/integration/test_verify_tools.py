@@ -5,10 +5,11 @@ from pathlib import Path
 
 from agentvine.domain.evidence import Check, CheckOutcome, Evidence
 from agentvine.domain.worker_types import TaskType
+from agentvine.worker.verification.coverage_kept import COVERAGE as COVERAGE_INQUIRY
 from agentvine.worker.verification.coverage_kept import NAME as COVERAGE
 from agentvine.worker.verification.environments import Environments
 from agentvine.worker.verification.found import SetupCommand
-from agentvine.worker.verification.inquiries import INQUIRIES
+from agentvine.worker.verification.lint import LINT as LINT_INQUIRY
 from agentvine.worker.verification.lint import NAME as LINT
 from tests.integration.test_verify import BASE, FEATURE, court, why
 
@@ -29,7 +30,7 @@ LINTED = {
 
 
 async def test_a_refactoring_leaves_no_more_for_linters_to_find_than_there_was(tmp_path: Path) -> None:
-    c = await court(tmp_path, LINTED, inquiries=INQUIRIES)
+    c = await court(tmp_path, LINTED, inquiries=(LINT_INQUIRY,))
     moved = {"app.py": "from other import one\n\n__all__ = ['one']\n", "other.py": LINTED["app.py"]}
     evidence = await c.judge(TaskType.REFACTOR, moved)  # what was there has moved along
     assert evidence.passed, why(evidence)
@@ -51,7 +52,9 @@ async def test_a_refactoring_leaves_no_more_for_linters_to_find_than_there_was(t
 async def test_tests_reach_no_less_of_the_code_than_before(tmp_path: Path) -> None:
     code = "def one(x):\n    if x:\n        return 1\n    return 2\n"
     tests = "import app\n\ndef test_one():\n    assert app.one(0) == 2\n\ndef test_two():\n    assert app.one(1) == 1\n"
-    c = await court(tmp_path, {"pytest.ini": "[pytest]\n", "app.py": code, "test_a.py": tests}, inquiries=INQUIRIES)
+    c = await court(
+        tmp_path, {"pytest.ini": "[pytest]\n", "app.py": code, "test_a.py": tests}, inquiries=(COVERAGE_INQUIRY,)
+    )
     more = "import app\n\ndef test_three():\n    assert app.one(0) < app.one(-1) * 3\n"
     evidence = await c.judge(TaskType.TEST, {"test_b.py": more})
     assert named(evidence, COVERAGE).why.startswith("100.0 % before, 100.0 % after (4 and 4 of 4 statements outside of")

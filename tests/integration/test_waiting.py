@@ -32,7 +32,7 @@ from agentvine.worker.agent.asking import ASK_TOOL
 from agentvine.worker.executor import make_executor
 from agentvine.worker.main import EXIT_OK, run_worker
 from agentvine.worker.settings import WorkerConfig
-from tests.integration.test_executor import FILES, FIXED, KEY, REPRODUCING, bash, commit, turn, write
+from tests.integration.houses import FILES, FIXED, KEY, REPRODUCING, bash, commit, turn, write
 from tests.integration.warm_cli import run_cli
 
 LONG = 240.0

@@ -1,4 +1,4 @@
-"""A worker's life at a real server: it claims, carries out, reports, and leaves as it should."""
+"""A worker's life at a real server: it claims, carries out and reports."""
 
 import asyncio
 import sqlite3
@@ -25,13 +25,9 @@ from agentvine.testing.eventually import eventually
 from agentvine.testing.stage import PuppetExecutor, Stage, made, stage
 from agentvine.wire.messages import NewRequest
 from agentvine.worker.conclusion import Failed, Parked
-from agentvine.worker.main import EXIT_OK, EXIT_REFUSED, run_worker
-from agentvine.worker.settings import WorkerConfig
+from agentvine.worker.main import EXIT_REFUSED, run_worker
 from agentvine.worker.worker import Worker
-
-OFTEN = 0.2
-"""Seconds between heartbeats, whose answers say what the server wants; leases stay long, so that a machine that stands
-still for a while does not end them."""
+from tests.integration.employed import OFTEN, config, idle, working
 
 
 def lapse(stage: Stage, task: Task) -> None:
@@ -39,57 +35,6 @@ def lapse(stage: Stage, task: Task) -> None:
     with closing(sqlite3.connect(stage.data / "agentvine.db", timeout=30)) as database, database:
         ended = "UPDATE work_orders SET lease_expires = 1 WHERE id = ? AND lease_expires IS NOT NULL"
         assert database.execute(ended, (task.work_order_id,)).rowcount == 1
-
-
-class ShiftedClock(SystemClock):
-    """The machine's clock, and how much later the test says it is."""
-
-    def __init__(self) -> None:
-        self.later = 0.0
-
-    def elapsed(self) -> float:
-        return super().elapsed() + self.later
-
-
-class RunningWorker:
-    """A worker in this process, through its own `main`."""
-
-    def __init__(self, config: WorkerConfig) -> None:
-        assert config.worker_id
-        self.id = config.worker_id
-        self.executor = PuppetExecutor()
-        self.shutdown = Shutdown()
-        self.clock = ShiftedClock()
-        self.task = asyncio.create_task(run_worker(config, made(self.executor), self.shutdown, self.clock))
-
-    async def exit_code(self, within: float = 60.0) -> int:
-        async with asyncio.timeout(within):
-            return await self.task
-
-
-def config(stage: Stage, directory: Path, **changes: object) -> WorkerConfig:
-    values = {
-        "worker_name": "one",
-        "worker_id": "wrk_one",
-        "worker_type": "bugfix",
-        "api_url": stage.proxy.url,
-        "api_key": stage.worker_key,
-        "workspace_dir": directory / "work",
-        "poll_interval": 2.0,
-        **changes,
-    }
-    return WorkerConfig.model_validate(values)
-
-
-@asynccontextmanager
-async def working(stage: Stage, directory: Path, **changes: object) -> AsyncIterator[RunningWorker]:
-    worker = RunningWorker(config(stage, directory, **changes))
-    try:
-        yield worker
-    finally:
-        worker.shutdown.stop()
-        await asyncio.wait({worker.task}, timeout=60)
-        assert worker.task.done()
 
 
 @pytest.fixture
@@ -123,6 +68,31 @@ async def test_no_more_run_at_once_than_there_are_slots(here: Stage, tmp_path: P
         for task in tasks:
             await here.until(task, OrderStatus.COMPLETED)
         assert worker.executor.most_at_once == 2
+
+
+async def test_a_full_worker_gets_the_next_order_with_its_completion(here: Stage, tmp_path: Path) -> None:
+    tasks = [await here.submit() for _ in range(3)]
+    async with working(here, tmp_path) as worker:
+        for number, task in enumerate(tasks):
+            stay = await worker.executor.stay(number)
+            assert (here.proxy.count("/claim"), here.proxy.count("/complete")) == (1, number)
+            stay.conclude()
+            await here.until(task, OrderStatus.COMPLETED)
+        assert worker.executor.most_at_once == 1
+
+
+@pytest.mark.parametrize("part", ["/complete", "/start"])
+async def test_a_lost_answer_that_brought_the_next_order_loses_nothing(here: Stage, tmp_path: Path, part: str) -> None:
+    tasks = [await here.submit() for _ in range(2)]
+    async with working(here, tmp_path) as worker:
+        first = await worker.executor.stay(0)
+        losing = here.proxy.lose_answers(part, times=2)
+        first.conclude()
+        (await worker.executor.stay(1)).conclude()
+        for task in tasks:
+            order = await here.until(task, OrderStatus.COMPLETED)
+            assert (order.attempts, order.lease_token) == (1, 1)
+        assert (losing.struck, len(worker.executor.stays)) == (2, 2)
 
 
 async def test_every_conclusion_is_reported(here: Stage, tmp_path: Path) -> None:
@@ -306,95 +276,6 @@ async def test_a_worker_that_the_server_has_forgotten_registers_again(here: Stag
         task = await here.submit()
         (await worker.executor.stay()).conclude()
         await here.until(task, OrderStatus.COMPLETED)
-
-
-async def idle(here: Stage) -> None:
-    """Until the worker is in its long poll."""
-    await eventually(lambda: here.proxy.count("/claim"))
-
-
-# ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_an_idle_worker_leaves_at_once(here: Stage, tmp_path: Path) -> None:
-    async with working(here, tmp_path, poll_interval=60, heartbeat_interval=300) as worker:
-        here.proxy.hold_answers("/claim")  # it does not wait for the poll
-        await idle(here)
-        worker.shutdown.drain()
-        assert await worker.exit_code() == EXIT_OK
-        assert (await here.desk.worker(worker.id)).status is WorkerStatus.OFFLINE
-
-
-async def test_an_idle_worker_leaves_at_once_also_without_a_server(here: Stage, tmp_path: Path) -> None:
-    async with working(here, tmp_path, poll_interval=60, heartbeat_interval=300) as worker:
-        await idle(here)
-        await here.proxy.cut()
-        worker.shutdown.drain()
-        assert await worker.exit_code() == EXIT_OK
-
-
-async def test_a_claim_that_is_answered_too_late_is_given_back(here: Stage, tmp_path: Path) -> None:
-    held = here.proxy.hold_answers("/claim", times=1)
-    async with working(here, tmp_path, poll_interval=30) as worker:
-        await idle(here)
-        task = await here.submit()
-        await here.until(task, OrderStatus.RUNNING)
-        worker.shutdown.drain()
-        assert await worker.exit_code() == EXIT_OK
-        held.release()
-        await here.until(task, OrderStatus.PENDING)  # at what cost: the worker waits for a slow server only so long
-        assert worker.executor.stays == []
-
-
-async def test_what_runs_is_finished_before_leaving(here: Stage, tmp_path: Path) -> None:
-    async with working(here, tmp_path) as worker:
-        task, other = await here.submit(), await here.submit()
-        stay = await worker.executor.stay()
-        worker.shutdown.drain()
-        await eventually(lambda: here.desk.worker(worker.id))
-        stay.conclude()
-        assert await worker.exit_code() == EXIT_OK
-        await here.until(task, OrderStatus.COMPLETED)
-        assert (await here.order(other)).attempts == 0
-
-
-async def test_what_does_not_finish_in_time_is_released(here: Stage, tmp_path: Path) -> None:
-    async with working(here, tmp_path, grace_seconds=0.2) as worker:
-        task = await here.submit()
-        stay = await worker.executor.stay()
-        stay.progress.usage = Usage(turns=3, cost_usd=0.5)
-        worker.shutdown.drain()
-        assert await worker.exit_code() == EXIT_OK
-        assert stay.cancelled
-        assert stay.progress.leave_by is not None, "what was done may still be stored"
-        order = await here.until(task, OrderStatus.PENDING)
-        assert (order.attempts, order.charged, order.workers_lost, order.spent_usd) == (1, 0, 0, 0.5)
-
-
-async def test_a_second_signal_stops_at_once(here: Stage, tmp_path: Path) -> None:
-    async with working(here, tmp_path, max_concurrent_tasks=2) as worker:
-        tasks = [await here.submit(), await here.submit()]
-        await worker.executor.stay(1)
-        worker.shutdown.drain()
-        worker.shutdown.stop()
-        assert await worker.exit_code() == EXIT_OK
-        assert all(stay.cancelled for stay in worker.executor.stays)
-        for task in tasks:
-            assert (await here.until(task, OrderStatus.PENDING)).charged == 0
-
-
-async def test_the_server_can_drain_a_worker(here: Stage, tmp_path: Path) -> None:
-    async with working(here, tmp_path, heartbeat_interval=0.2) as worker:
-        await idle(here)
-        await here.desk.drain_worker(worker.id)
-        assert await worker.exit_code() == EXIT_OK
-
-
-async def test_a_worker_leaves_before_it_could_ever_register(here: Stage, tmp_path: Path) -> None:
-    await here.proxy.cut()
-    async with working(here, tmp_path) as worker:
-        worker.shutdown.drain()
-        assert await worker.exit_code() == EXIT_OK
 
 
 async def test_a_worker_that_is_not_wanted_says_so_and_ends(here: Stage, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from agentvine.domain.evidence import CheckOutcome
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
@@ -44,9 +46,10 @@ def delivered(trial: Trial) -> None:
 # ── no tests found ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_no_tests_found(court: Court) -> None:
+async def test_no_tests_found(court: Court, request: pytest.FixtureRequest) -> None:
     """Nothing that has to be shown by tests is delivered without any; what needs none, or brings the first, is."""
-    for kind in (TaskType.BUGFIX, TaskType.FEATURE, TaskType.REFACTOR):
+    kinds = (TaskType.BUGFIX, TaskType.FEATURE, TaskType.REFACTOR)
+    for kind in kinds if request.config.getoption("--every-case") else kinds[:1]:
         trial = await court.try_(case(f"untested_{kind}", kind, "untested", {"pricing.py": FIXED_TOTAL}))
         failed(trial, FailureReason.VERIFICATION_FAILED)
         assert trial.check(PASS).outcome is CheckOutcome.UNKNOWN
@@ -95,6 +98,7 @@ async def test_the_tests_of_the_result_do_not_end(court: Court) -> None:
 # ── tests that do not always end alike ───────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.every_case("test_verify: what is flaky on the base is not held against a result")
 async def test_flaky_on_the_base(tmp_path: Path) -> None:
     """A test that fails now and then on the base, too, stands in nobody's way, and shows nothing."""
     court = Court(tmp_path, numbered=True)
@@ -108,6 +112,7 @@ async def test_flaky_on_the_base(tmp_path: Path) -> None:
     assert "a test reproduces the bug" in trial.failing
 
 
+@pytest.mark.every_case("test_verify: a new test that is flaky fails the result")
 async def test_flaky_on_the_result(tmp_path: Path) -> None:
     """A new test has to pass each time."""
     court = Court(tmp_path, numbered=True)

@@ -6,7 +6,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from agentvine.worker.toolchain import SYSTEM_PATH, Toolchain
+from agentvine.kit.process import SYSTEM_PATH
+from agentvine.worker.toolchain import Toolchain
 
 GO_CACHE = Path(sys.prefix) / "share" / "go-build"
 """Go's standard library, compiled for tests by scripts/fill_go_cache.sh; boxes can only read it."""

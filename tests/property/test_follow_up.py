@@ -19,7 +19,7 @@ from agentvine.domain.repository_settings import FollowUpRules
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 RULES = FollowUpRules(tries=2)
 BOT = "checks[bot]"
-USERS = ("mira", BOT)
+USERS = {"mira": AT, BOT: AT}
 TASK = "tsk_01k9zq4r8w6x5v3n2m1b0c9d8f"
 LATER = "tsk_01k9zq4r8w6x5v3n2m1b0c9d8g"
 
@@ -86,6 +86,7 @@ NOTHING: tuple[object, ...] = ()
         (known(), seen(comments=(said(1, ours=True), said(2, "eve"), said(3, body=" "))), Follower.NONE, NOTHING),
         (known(), seen(comments=(said(1, body="/agentvine docs x"),)), Follower.NONE, NOTHING),
         (known(), seen(comments=(said(1, edited=True),)), Follower.NONE, NOTHING),
+        (known(), seen(comments=(said(1, at=AT - timedelta(seconds=1)),)), Follower.NONE, NOTHING),
         (known(), seen(comments=(said(1, BOT),)), Follower.NONE, "comments"),
         (known(tries=2), seen(comments=(said(1, BOT),)), Follower.LIVE, "comments"),
         (known(tries=2), seen(comments=(said(1, BOT), said(2))), Follower.NONE, "comments"),

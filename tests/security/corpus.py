@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tests.security import corpus_bases, corpus_git, corpus_runs, corpus_texts
-from tests.security.cases import Case, together
+from tests.security.cases import together
 
 CORPUS = (*corpus_git.CASES, *corpus_bases.CASES, *corpus_runs.CASES, *corpus_texts.CASES)
 
@@ -46,11 +46,10 @@ _TOGETHER: Sequence[Sequence[str]] = (
 """Names of cases that share an execution."""
 
 
-def _executions() -> tuple[Case, ...]:
-    known = {case.name: case for case in CORPUS}
-    shared = [together(*(known[name] for name in names)) for names in _TOGETHER]
-    alone = [case for case in CORPUS if not any(case.name in names for names in _TOGETHER)]
-    return (*shared, *alone)
+_KNOWN = {case.name: case for case in CORPUS}
+_SHARED = tuple(together(*(_KNOWN[name] for name in names)) for names in _TOGETHER)
+_ALONE = tuple(case for case in CORPUS if not any(case.name in names for names in _TOGETHER))
 
-
-EXECUTIONS = _executions()
+EXECUTIONS = (*_SHARED, *_ALONE)
+SHARE = (*_SHARED, *_ALONE[2::4])
+"""What belongs to every change: the executions that many cases share, and some of each kind of the others."""

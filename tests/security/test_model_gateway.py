@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from agentvine.worker.sandbox.model_gateway import MOST_CONNECTIONS, MOST_UNREADABLE, REQUEST_LIMIT, ROOM
 from tests.security.boxes import SOON, until
-from tests.security.test_egress import ASK, Gate, Server, gated, has, say, stream
+from tests.security.gates import ASK, Gate, gated, stream
+from tests.security.outside import Server, has, say
 
 
 def whole(*, outputs: int, text: str = "") -> bytes:

@@ -1,8 +1,7 @@
 """The real Claude Code in a box, with a scripted model behind the gateway: it works, and never sees the key."""
 
 import json
-import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,9 +11,9 @@ from agentvine.demo.script import Usage as Tokens
 from agentvine.demo.scripted_model import RunningModel, serve
 from agentvine.domain.execution import Usage
 from agentvine.domain.retry import FailureReason
-from agentvine.domain.worker_types import PROFILES, TaskType
+from agentvine.testing.agents import MemoryTranscript, an_assignment
 from agentvine.worker.agent import base
-from agentvine.worker.agent.base import AgentResult, Assignment, Decision, Entry, ModelAccess, Verdict, Watchdog
+from agentvine.worker.agent.base import AgentResult, Assignment, Decision, ModelAccess, Verdict
 from agentvine.worker.agent.boxed import BoxLauncher
 from agentvine.worker.agent.claude import ClaudeCode, bundled_cli
 from agentvine.worker.sandbox.base import Box, EgressRecord, Upstream
@@ -23,20 +22,6 @@ from agentvine.worker.sandbox.limits import Limit, Limits
 from tests.security.boxes import Place, left_of, place
 
 KEY = "sk-ant-real-key-that-stays-outside"
-QUICK = Watchdog(first_message=240, idle=240, after_result=60, total=240)
-
-
-@dataclass
-class Memory:
-    """A `Transcript` that keeps everything here."""
-
-    entries: list[Entry] = field(default_factory=list)
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        self.entries += entries
-
-    async def load(self) -> Sequence[Entry]:
-        return tuple(self.entries)
 
 
 @dataclass
@@ -48,21 +33,10 @@ class Bench:
     box: Box
     records: list[EgressRecord]
     metered: list[Usage]
-    transcript: Memory = field(default_factory=Memory)
+    transcript: MemoryTranscript = field(default_factory=MemoryTranscript)
 
     def assignment(self, **changes: object) -> Assignment:
-        assignment = Assignment(
-            execution_id="exe_" + "0" * 26,
-            profile=PROFILES[TaskType.FEATURE],
-            workspace=self.where.workspace,
-            private=self.where.private,
-            session_id=str(uuid.uuid4()),
-            prompt="Please build it.",
-            instructions="",
-            model=ModelAccess(self.model.url, KEY),
-            watchdog=QUICK,
-        )
-        return replace(assignment, **changes)  # type: ignore[arg-type]
+        return an_assignment(self.where.workspace, self.where.private, ModelAccess(self.model.url, KEY), **changes)
 
     async def run(self, assignment: Assignment | None = None) -> AgentResult:
         agent = ClaudeCode(BoxLauncher(self.box, bundled_cli()), max_retries=0)

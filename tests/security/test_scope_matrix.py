@@ -1,12 +1,12 @@
 """Who may do what: every route against every role, and against keys that are for a type, a level or a repository only.
 
-The routes come from the OpenAPI document that the server serves. `ROWS` says, once more and by itself, who may use
-which, so that a new route fails here until somebody has thought about it.
+The routes come from the OpenAPI document that the server serves. `ROWS` (scope_rows.py) says, once more and by itself,
+who may use which, so that a new route fails here until somebody has thought about it.
 """
 
 import itertools
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,102 +26,9 @@ from agentvine.wire import administration as adm
 from agentvine.wire import routes
 from agentvine.wire.problems import CONTENT_TYPE, Problem
 from agentvine.wire.routes import BASE, ROUTES
+from tests.security.scope_rows import LETTERS, ROWS, WORKER
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-OPEN, LOOK, ACT, ADMIN, WORKER, ALL = "", "amv", "am", "a", "w", "amvw"
-_LETTERS = {Role.ADMIN: "a", Role.MEMBER: "m", Role.VIEWER: "v", Role.WORKER: "w"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """Who may use a route; whether it acts on an order, and not only looks; a body that the server would take."""
-
-    roles: str
-    acts: bool = False
-    body: Mapping[str, JsonValue] = field(default_factory=dict)
-
-
-REPORT: Mapping[str, JsonValue] = {"token": 1, "phase": "working"}
-DELIVERY: Mapping[str, JsonValue] = {"kind": "push", "branch": "main", "new_sha": "b" * 40}
-ASKED: Mapping[str, JsonValue] = {"id": "req_" + "1" * 26, "token": 1, "kind": "clarification", "message": "?"}
-ROWS = {
-    "POST /workers": Row(WORKER),
-    "POST /workers/{worker_id}/heartbeat": Row(WORKER, body={"status": "idle"}),
-    "DELETE /workers/{worker_id}": Row("aw"),
-    "GET /workers": Row(LOOK),
-    "GET /workers/{worker_id}": Row(LOOK),
-    "POST /workers/{worker_id}/drain": Row(ADMIN),
-    "POST /queue/claim": Row(WORKER),
-    "POST /queue/renew": Row(WORKER),
-    "GET /queue": Row(LOOK),
-    "POST /work-orders/{work_order_id}/release": Row(WORKER, True, {"token": 1}),
-    "POST /work-orders/{work_order_id}/start": Row(WORKER, True, {"token": 1}),
-    "POST /work-orders/{work_order_id}/park": Row(WORKER, True, {"token": 1, "request": dict(ASKED)}),
-    "POST /work-orders/{work_order_id}/deliver": Row(WORKER, True, {"token": 1, "delivery": dict(DELIVERY)}),
-    "POST /work-orders/{work_order_id}/complete": Row(
-        WORKER, True, {"token": 1, "delivery": dict(DELIVERY), "usage": {}}
-    ),
-    "POST /work-orders/{work_order_id}/fail": Row(
-        WORKER, True, {"token": 1, "failure": {"reason": "agent_crashed", "detail": "x"}}
-    ),
-    "GET /work-orders/{work_order_id}/comments": Row(WORKER, True, {"token": 1}),
-    "GET /work-orders": Row(LOOK),
-    "GET /work-orders/{work_order_id}": Row(LOOK),
-    "POST /work-orders/{work_order_id}/cancel": Row(ACT, True),
-    "POST /work-orders/{work_order_id}/requeue": Row(ACT, True),
-    "POST /executions/{execution_id}/phase": Row(WORKER, True, REPORT),
-    "POST /executions/{execution_id}/transcript": Row(WORKER, True, {"token": 1, "first": 0, "entries": [{}]}),
-    "POST /executions/{execution_id}/evidence": Row(WORKER, True),
-    "PUT /executions/{execution_id}/artifacts/{name}": Row(WORKER, True),
-    "GET /executions/{execution_id}/artifacts/{name}": Row(ALL),
-    "GET /executions/{execution_id}": Row(LOOK),
-    "GET /executions/{execution_id}/transcript": Row(ALL),
-    "GET /executions/{execution_id}/diff": Row(LOOK),
-    "GET /executions/{execution_id}/evidence": Row(ALL),
-    "GET /executions/{execution_id}/statement": Row(LOOK),
-    "GET /signing-key": Row(LOOK),
-    "POST /requests": Row(WORKER),
-    "GET /requests": Row(LOOK),
-    "GET /inbox": Row(LOOK),
-    "GET /requests/{request_id}": Row(ALL),
-    "POST /requests/{request_id}/response": Row(ACT, True, {"verdict": "answer"}),
-    "GET /requests/{request_id}/response": Row(ALL),
-    "GET /precedents": Row(LOOK),
-    "GET /precedents/{precedent_id}": Row(LOOK),
-    "DELETE /precedents/{precedent_id}": Row(ACT),
-    "POST /tasks": Row(ACT),
-    "POST /tasks/batch": Row(ACT),
-    "GET /tasks": Row(LOOK),
-    "GET /tasks/{task_id}": Row(LOOK),
-    "POST /tasks/{task_id}/cancel": Row(ACT, True),
-    "POST /tasks/{task_id}/retry": Row(ACT, True),
-    "POST /tasks/{task_id}/comments": Row(ACT, True, {"text": "so"}),
-    "GET /tasks/{task_id}/comments": Row(LOOK),
-    "POST /errands/claim": Row(WORKER),
-    "POST /errands/{errand_id}/credential": Row(WORKER, body={"worker_id": "wrk_nobody"}),
-    "POST /errands/{errand_id}/result": Row(WORKER),
-    "GET /events": Row(LOOK),
-    "GET /keys": Row(ADMIN),
-    "POST /keys": Row(ADMIN),
-    "DELETE /keys/{key_id}": Row(ADMIN),
-    "POST /keys/{key_id}/rotate": Row(ADMIN),
-    "GET /keys/me": Row(ALL),
-    "GET /repositories": Row(LOOK),
-    "POST /repositories": Row(ADMIN),
-    "GET /repositories/{repository_id}": Row(LOOK),
-    "PATCH /repositories/{repository_id}": Row(ADMIN),
-    "DELETE /repositories/{repository_id}": Row(ADMIN),
-    "POST /work-orders/{work_order_id}/credential": Row(WORKER, True, {"token": 1}),
-    "GET /audit": Row(ADMIN),
-    "GET /audit/verification": Row(ADMIN),
-    "POST /prune": Row(ADMIN, body={"older_than_seconds": 3600, "dry_run": True}),
-    "GET /model-limits": Row(LOOK),
-    "DELETE /model-limits/{account}": Row(ADMIN),
-    "POST /webhooks/{forge}": Row(OPEN),
-    "GET /health": Row(OPEN),
-    "GET /ready": Row(OPEN),
-    "GET /metrics": Row(LOOK),
-}
 NOTHING = {
     "worker_id": "wrk_nobody",
     "work_order_id": "wo_00000000000000000000000000",
@@ -248,7 +155,7 @@ async def test_there_is_a_row_for_each_route_that_is_served(world: World) -> Non
     assert served.keys() == ROWS.keys()
     for name, operation in served.items():
         assert bool(operation["security"]) == bool(ROWS[name].roles), name
-    table = {f"{route.method} {route.path}": {_LETTERS[role] for role in route.roles} for route in ROUTES}
+    table = {f"{route.method} {route.path}": {LETTERS[role] for role in route.roles} for route in ROUTES}
     assert table == {name: set(row.roles) for name, row in ROWS.items()}
 
 
@@ -265,7 +172,7 @@ async def test_a_route_lets_in_whom_its_row_names(world: World, keys: dict[Role,
     roles = ROWS[row].roles
     for role, headers in keys.items():
         got = (await world.ask(row, headers, NOTHING, {})).status_code
-        assert (got == 403) == bool(roles and _LETTERS[role] not in roles), f"{role}: {got}"
+        assert (got == 403) == bool(roles and LETTERS[role] not in roles), f"{role}: {got}"
         assert got not in {401, 405}, f"{role}: {got}"
     for secret in ("", "Bearer av_0123456789_" + "1" * 43, "Bearer nonsense", "Basic av_0123456789_" + "1" * 43):
         got = (await world.ask(row, {"Authorization": secret}, NOTHING, {})).status_code
@@ -305,7 +212,7 @@ async def test_a_restricted_key_sees_and_touches_nothing_outside(world: World, r
     before, seen = await snapshot(world), 0
     for row, order in itertools.product(ABOUT_ORDERS, world.orders):
         about = ROWS[row]
-        if _LETTERS[role] not in about.roles:
+        if LETTERS[role] not in about.roles:
             continue
         inside = order.inside(scope, acting=about.acts or role is Role.WORKER)
         if inside and about.acts:

@@ -155,6 +155,16 @@ async def test_what_is_not_signed_for_is_refused_and_nobody_learns_which_reposit
     assert len({answer.json()["detail"] for answer in refused}) == 1
     assert await gate.look() is None
     desk = await gate.site.front_desk()
+    for kind, code in (("gitlab", 401), ("forgejo", 401), ("github", 204)):
+        await desk.change_repository(gate.repository_id, RepositoryChanges(settings={"forge": kind}))
+        answer = await gate.send(body, github(body, secret))
+        assert answer.status_code == code, "the path of another kind of forge"
+        assert code == 204 or answer.json()["detail"] == refused[0].json()["detail"]
+    gitea = {"X-Gitea-Signature": hexed(body, secret)}
+    await desk.change_repository(gate.repository_id, RepositoryChanges(settings={"forge": "gitea"}))
+    assert [(await gate.send(body, gitea, kind)).status_code for kind in ("gitea", "forgejo")] == [204, 204]
+    await desk.change_repository(gate.repository_id, RepositoryChanges(settings={"forge": None}))
+    gate.site.clock.advance(60)
     changed = await desk.change_repository(gate.repository_id, RepositoryChanges(webhook="make"))
     assert await gate.rung(body, secret) == 401, "the old secret"
     await gate.look()

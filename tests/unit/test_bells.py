@@ -201,6 +201,7 @@ async def test_a_ring_before_the_wait_is_not_missed() -> None:
     with bells.parked(ANYTHING) as claim:
         claim.look()
         bells.announce([ORDER])
+        assert claim.ring is not None
         async with asyncio.timeout(20):
             await claim.wait(30)
         claim.look()

@@ -51,7 +51,7 @@ def words(names):
         ("a\n", "", set()),
     ],
 )
-def test_changed_lines(before: str | None, after: str, lines: set[int]) -> None:
+def test_lines_at_which_something_changed_are_found(before: str | None, after: str, lines: set[int]) -> None:
     assert changed_lines(before, after) == lines
 
 

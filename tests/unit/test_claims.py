@@ -60,12 +60,12 @@ TRUE = {
 
 
 @pytest.mark.parametrize("name", UNTRUE)
-def test_untrue(name: str) -> None:
+def test_what_a_message_claims_against_the_facts_is_found(name: str) -> None:
     assert contradictions(UNTRUE[name], FACTS), name
 
 
 @pytest.mark.parametrize("name", TRUE)
-def test_true(name: str) -> None:
+def test_what_is_true_or_claims_nothing_passes(name: str) -> None:
     assert contradictions(TRUE[name], FACTS) == (), name
 
 
@@ -109,7 +109,7 @@ def test_what_is_told_is_what_was_said() -> None:
     )
 
 
-def test_commits() -> None:
+def test_commits_that_a_message_names_are_read_out_of_it() -> None:
     assert list(named_commits("Committed as `9b1deb4d3b`.")) == ["9b1deb4d3b"]
     assert list(named_commits("Fixed in commit 4f2a9c1 (fix: take it off).")) == ["4f2a9c1"]
     assert named_commits("The commit 1234567 things; committed defaced words; not committed as 9b1deb4.") == {}

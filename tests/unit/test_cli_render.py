@@ -11,10 +11,14 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from agentvine.cli import transcript
+from agentvine.cli.audit import draw as draw_entry
 from agentvine.cli.render import Column, Screen, block, console, cut, line, plain_json, to_json
+from agentvine.cli.repositories import list_of
 from agentvine.cli.results import print_diff, summed_up
 from agentvine.cli.text import ago, clean, clean_line, count, duration, money, short_id, shortened, until
+from agentvine.domain.audit import GENESIS, AuditEntry, AuditKind
 from agentvine.domain.evidence import TestSummary
+from agentvine.domain.repository_settings import Repository, RepositorySettings
 from agentvine.wire.messages import Reply
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -37,6 +41,50 @@ def screen(*, terminal: bool = False, width: int = 80) -> tuple[Screen, io.Strin
 
 def harmless(text: str) -> bool:
     return not any(character in text for character in FORBIDDEN)
+
+
+# ── narrow terminals ─────────────────────────────────────────────────────────────────────────────────────────────
+
+URL = "https://git.example/a-rather-long-owner/a-rather-long-name-of-a-repository.git"
+
+
+@pytest.mark.parametrize("width", [70, 80, 120, 400])
+def test_repositories_and_what_troubles_them_are_shown_whole_however_narrow(width: int) -> None:
+    settings = RepositorySettings(repository=URL, budget_per_day_usd=20.0)
+    at, id_ = NOW, "rep_01k9zq4r8w6x5v3n2m1b0c9d8f"
+    trouble = "nobody looks at its forge: no worker is there"
+    found = Repository(id=id_, settings=settings, created_at=at, created_by="k", updated_at=at, trouble=trouble)
+    drawn, out = screen(terminal=True, width=width)
+    list_of(drawn, [found])
+    rows = out.getvalue().splitlines()
+    assert all(len(row) <= width for row in rows)
+    assert "\u2026" not in out.getvalue()
+    first = rows[0].index("REPOSITORY"), rows[0].index("HIGHEST")
+    assert "".join(row[slice(*first)].strip() for row in rows[1:]).startswith(URL)
+    beside = rows[0].find("TROUBLE")
+    assert (beside < 0) == (width < 120)
+    told = [row[beside:] for row in rows[1:]] if beside >= 0 else [row for row in rows[1:] if row[0] != " "][1:]
+    assert trouble in " ".join(" ".join(told).split())
+
+
+@pytest.mark.parametrize("width", [60, 80, 400, None])
+def test_an_entry_of_the_audit_log_goes_on_beneath_where_it_has_no_room(width: int | None) -> None:
+    data: dict[str, JsonValue] = {"repository": URL, "settings": "x " * 700, "request_id": "only for programs"}
+    kind, actor = AuditKind.REPOSITORY_CHANGED, "key:key_01k9zq4r8w6x5v3n2m1b0c9d8f"
+    entry = AuditEntry(seq=7, at=NOW, kind=kind, actor=actor, events_to=1, data=data, previous=GENESIS, hash=GENESIS)
+    drawn, out = screen(terminal=width is not None, width=width or 80)
+    draw_entry(drawn, entry)
+    rows = out.getvalue().splitlines()
+    assert f"repository={URL}" in "".join(row.strip() for row in rows)
+    assert "programs" not in out.getvalue()
+    assert (len(rows) == 1) == (width is None)
+    if width is None:
+        assert "x " * 699 in rows[0], "a pipe gets all of it"
+    else:
+        assert all(len(row) <= width for row in rows)
+        short = entry.model_copy(update={"data": {"a": "b"}})
+        draw_entry(drawn, short)
+        assert (out.getvalue().splitlines()[-1].strip() == "a=b") == (width <= 80)
 
 
 # ── what strangers wrote ─────────────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +169,7 @@ def test_a_diff_is_cleaned_on_a_terminal_and_exact_in_a_pipe() -> None:
         (360_000, "4 d 4 h"),
     ],
 )
-def test_durations(seconds: float, words: str) -> None:
+def test_a_duration_is_written_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 

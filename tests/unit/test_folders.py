@@ -120,9 +120,23 @@ async def test_a_folder_of_any_depth_is_removed_with_few_descriptors(deep: Path)
     assert not deep.exists()
 
 
-def test_a_folder_of_any_depth_is_adopted_with_few_descriptors(deep: Path) -> None:
+def test_a_folder_of_any_depth_is_adopted_with_few_descriptors(deep: Path, tmp_path: Path) -> None:
+    """Files that have names elsewhere become copies: at the end nobody else has a name for what is outside."""
+    outside = tmp_path / "outside"
+    outside.write_text("kept")
+
+    def share(directory: int) -> list[str]:
+        names = os.listdir(directory)
+        if "file" in names:
+            os.unlink("file", dir_fd=directory)
+            os.link(outside, "file", dst_dir_fd=directory)
+        return [name for name in names if name == "a"]
+
+    descend(deep, share)
+    assert outside.stat().st_nlink > 2
     with few_descriptors():
         adopt(deep, os.geteuid())
+    assert outside.stat().st_nlink == 1
 
 
 async def test_links_are_removed_and_what_they_lead_to_stays(outside: Path, tmp_path: Path) -> None:

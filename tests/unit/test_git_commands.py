@@ -123,7 +123,7 @@ def test_revisions_never_become_options() -> None:
         ("git://example.org/app.git", ("git",)),
     ],
 )
-def test_transports(url: str | None, names: tuple[str, ...]) -> None:
+def test_git_may_use_the_transport_of_its_address_alone(url: str | None, names: tuple[str, ...]) -> None:
     assert transports(url) == names
 
 

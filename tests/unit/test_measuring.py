@@ -21,11 +21,11 @@ def test_tests_are_selected_by_their_ids() -> None:
 
 
 @pytest.mark.parametrize("tests", [["tests/test a.py::test_one"], [f"tests/test_a.py::test_{n}" for n in range(99)]])
-def test_else_by_their_files(tests: list[str]) -> None:
+def test_tests_that_cannot_be_named_one_by_one_are_run_by_their_files(tests: list[str]) -> None:
     assert only(PYTEST, tests, ["tests/test_a.py"]).argv == (*PYTEST.argv, "tests/test_a.py")
 
 
-def test_other_runners() -> None:
+def test_each_runner_is_told_in_its_own_way_or_runs_everything() -> None:
     assert only(UNITTEST, [], ["tests/test_a.py"]).argv == ("python3", "-m", "unittest", "-v", "tests/test_a.py")
     assert only(GO, [], ["a/b_test.go", "c_test.go"]).argv == ("go", "test", "-json", "./.", "./a")
     assert only(MAKE, [], ["tests/test_a.py"]) is MAKE

@@ -69,7 +69,7 @@ def within(body: str) -> str:
 
 
 @pytest.mark.parametrize("name", PYTHON)
-def test_python(name: str) -> None:
+def test_a_fault_is_put_into_python_by_its_syntax(name: str) -> None:
     was, becomes = PYTHON[name]
     text = within(was)
     made = [fault.applied(text) for fault in faults(text, range(1, 20))]
@@ -84,7 +84,7 @@ def test_python_left_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_lines(name: str) -> None:
+def test_a_fault_is_put_into_a_line_of_other_languages(name: str) -> None:
     suffix, was, becomes = LINES[name]
     assert becomes in [fault.applied(was) for fault in line_faults(suffix, was, {1})]
 
@@ -147,5 +147,5 @@ def test_a_test_may_show_a_bug_by_running() -> None:
     assert objection(tried("-", "-", "!"), may_stumble=True) == ""
 
 
-def test_in_words() -> None:
+def test_faults_that_nobody_noticed_are_told_with_their_places() -> None:
     assert in_words(tried("+", "-")) == "1 of 2 faults put into it were noticed; not noticed: a.py:1: -"

@@ -35,7 +35,7 @@ def like(message: str, *options: str) -> str | None:
         ("?", "?"),
     ],
 )
-def test_alike(one: str, other: str) -> None:
+def test_questions_that_differ_in_form_alone_are_alike(one: str, other: str) -> None:
     assert like(one) == like(other)
 
 
@@ -50,6 +50,6 @@ def test_alike(one: str, other: str) -> None:
         ("?", "!"),
     ],
 )
-def test_not_alike(one: str, other: str) -> None:
+def test_questions_that_differ_in_substance_are_not_alike(one: str, other: str) -> None:
     assert like(one) != like(other)
     assert like("Which?", one, other) != like("Which?", other, one)

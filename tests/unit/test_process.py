@@ -295,6 +295,7 @@ async def test_a_command_dies_with_its_guardian() -> None:
         command = int(await heard.line("pid"))
         os.kill(it.pid, signal.SIGKILL)
         await gone(command)
+        assert command not in living()
 
 
 async def test_a_guardian_whose_parent_is_dead_already_starts_nothing(tmp_path: Path) -> None:

@@ -131,7 +131,9 @@ def test_typing_into_a_terminal_is_refused_whatever_the_upper_half_says(machine:
         (44, RAW, 0, refused(errno.EAFNOSUPPORT)),  # AF_XDP
     ],
 )
-def test_sockets(machine: str, family: int, kind: int, protocol: int, expected: int) -> None:
+def test_only_sockets_of_allowed_kinds_are_opened(
+    machine: str, family: int, kind: int, protocol: int, expected: int
+) -> None:
     assert verdict(machine, ARCHITECTURES[machine].numbers["socket"], family, kind, protocol) == expected
 
 

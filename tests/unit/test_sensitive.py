@@ -103,7 +103,7 @@ def test_sensitive_files(path: str, rule: str) -> None:
         *("src/requirements.py", "src/gradle/wrap.py", ".github/ISSUE_TEMPLATE/bug.md", "db", "alembic"),
     ],
 )
-def test_ordinary_files(path: str) -> None:
+def test_files_that_no_rule_names_are_touched_freely(path: str) -> None:
     assert judge(touching(path), Sensitive()).allowed
 
 
@@ -173,7 +173,7 @@ def test_sensitive_commands(command: str, rule: str) -> None:
         ),
     ],
 )
-def test_ordinary_commands(command: str) -> None:
+def test_commands_that_no_rule_names_are_run_freely(command: str) -> None:
     assert judge(running(command), Sensitive()).allowed
 
 

@@ -100,12 +100,12 @@ HONEST = {
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_found(name: str) -> None:
+def test_what_stands_in_for_code_or_runner_is_found(name: str) -> None:
     assert found(*CHEATS[name]), name
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_not_found(name: str) -> None:
+def test_honest_doubles_and_fixtures_are_left_alone(name: str) -> None:
     assert found(*HONEST[name]) == (), name
 
 

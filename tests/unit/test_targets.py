@@ -76,5 +76,5 @@ def test_these_are_no_addresses_of_the_internet(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["8.8.8.8", "151.101.0.223", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_these_are(text: str) -> None:
+def test_addresses_of_the_internet_are_public(text: str) -> None:
     assert is_public(ip_address(text))

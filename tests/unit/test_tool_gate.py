@@ -13,7 +13,7 @@ from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.messages import Claimed
 from agentvine.worker.agent.base import Decision, ToolCall, Verdict
 from agentvine.worker.agent.refusals import Refusals
-from agentvine.worker.agent.tools import TypeGate
+from agentvine.worker.agent.tools import Judgement, TypeGate
 from agentvine.worker.asking import Asking
 from agentvine.worker.queue_client import QueueClient
 
@@ -193,7 +193,7 @@ async def test_what_is_sensitive_needs_approval_unless_it_was_allowed(
     ],
 )
 async def test_whatever_a_call_holds_it_is_judged(checkout: Path, name: str, given: dict[str, JsonValue]) -> None:
-    gate(checkout).judge(ToolCall("toolu_1", name, given))
+    assert isinstance(gate(checkout).judge(ToolCall("toolu_1", name, given)), Judgement)
 
 
 async def test_what_a_call_is_about_is_known(checkout: Path) -> None:

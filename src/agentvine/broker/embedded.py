@@ -76,7 +76,7 @@ class EmbeddedBroker:
         await self._end()
 
     async def wait(self) -> int:
-        """Wait until the server has ended by itself; returns its exit code."""
+        """Wait until the server has ended by itself; returns its exit code. Raises BrokerUnavailable if none runs."""
         if self._process is None:
             raise BrokerUnavailable("the embedded broker is not running")
         return await self._process.wait()

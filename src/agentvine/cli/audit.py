@@ -9,10 +9,12 @@ from agentvine.cli.call import Call
 from agentvine.cli.command import REFUSED, Json, command
 
 if TYPE_CHECKING:
+    from agentvine.cli.render import Screen
     from agentvine.domain.audit import AuditEntry
     from agentvine.wire.administration import AuditCheck
 
 _PAGE = 200
+_MOST_SHOWN, _INDENT = 1000, 8
 _UNTOLD = frozenset({"request_id", "sha256"})
 """What of an entry's data only programs need."""
 
@@ -41,18 +43,27 @@ async def list_audit(call: Call, limit: Limit = 50, as_json: Json = False) -> No
         call.screen.json(found)
     else:
         for entry in found:
-            _print(call, entry)
+            draw(call.screen, entry)
 
 
-def _print(call: Call, entry: "AuditEntry") -> None:
+def draw(screen: "Screen", entry: "AuditEntry") -> None:
+    """An entry, on one line if it has room there. Where a terminal has none, what was done goes on beneath; a pipe gets
+    all of it."""
+    from rich.padding import Padding
+
     from agentvine.cli.render import cut, line
     from agentvine.cli.text import shortened
 
     told = [f"{name}={value}" for name, value in entry.data.items() if name not in _UNTOLD and value not in (None, [])]
     when = entry.at.astimezone().strftime("%m-%d %H:%M:%S")
-    head = (f"{entry.seq:>6}  {when}  ", "dim")
-    who = (f"{entry.actor:<34}  ", "cyan")
-    call.screen.show(cut(line(head, f"{entry.kind.value:<12}  ", who, (shortened("  ".join(told), 300), "dim"))))
+    head = line((f"{entry.seq:>6}  {when}  ", "dim"), f"{entry.kind.value:<12}  ", (f"{entry.actor:<34}  ", "cyan"))
+    room = screen.out.width if screen.out.is_terminal else None
+    rest = line(("  ".join(told) if room is None else shortened("  ".join(told), _MOST_SHOWN), "dim"))
+    if room is None or head.cell_len + rest.cell_len <= room:
+        screen.show(cut(head + rest))
+        return
+    screen.show(cut(head))
+    screen.show(Padding(rest, (0, 0, 0, _INDENT)))
 
 
 @command("verify", "agentvine audit verify", "agentvine audit verify --json")

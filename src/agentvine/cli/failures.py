@@ -33,8 +33,6 @@ OPTIONS = {
 """Field of a task → the option of `agentvine submit` that gives it."""
 
 _MOST_LINES = 20
-_PLAINER = {"missing": "is needed", "extra_forbidden": "there is no such field"}
-"""Pydantic's error type → words for somebody who never heard of Pydantic."""
 
 
 def tell(screen: "Screen", error: Exception) -> None:
@@ -122,11 +120,13 @@ def place(pointer: str) -> str:
 
 def invalid(error: "ValidationError", what: str, prefix: str = "") -> errors.InvalidInput:
     """A mistake that was found before anything was sent, in the form in which the server tells its own."""
+    from agentvine.domain.mistakes import plainly
+
     mistakes = [
         {
             "pointer": prefix + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in each["loc"]),
-            "message": _PLAINER.get(each["type"], each["msg"].removeprefix("Value error, ")),
+            "message": plainly(each),
         }
-        for each in error.errors(include_url=False, include_context=False, include_input=False)
+        for each in error.errors(include_url=False, include_input=False)
     ]
     return errors.InvalidInput(what, errors=mistakes)

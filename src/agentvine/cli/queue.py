@@ -14,7 +14,8 @@ async def queue(call: Call, as_json: Json = False) -> None:
     """Show what waits, for how long, and what failed.
 
     Pending orders can be claimed; blocked ones need other tasks first; delayed ones are tried again later; waiting ones
-    wait for a person. Dead letters have failed for good.
+    wait for a person. Held back is what could be claimed and nobody takes, with the reason. Dead letters have failed
+    for good.
     """
     report = await call.desk.queue()
     if as_json:
@@ -42,6 +43,8 @@ def _draw(call: Call, report: "QueueReport") -> None:
             for each in report.lines
         ]
         call.screen.table(columns, rows)
+    if report.held_back:
+        _held_back(call, report)
     if report.limits:
         _limits(call, report)
     if report.dead_letters:
@@ -50,6 +53,22 @@ def _draw(call: Call, report: "QueueReport") -> None:
 
 def _count(number: int) -> str:
     return str(number) if number else "·"
+
+
+def _held_back(call: Call, report: "QueueReport") -> None:
+    from agentvine.cli.render import Column
+
+    columns = [
+        Column("ORDERS", "right"),
+        Column("TYPE"),
+        Column("REPOSITORY", wraps=True),
+        Column("WAIT FOR", wraps=True),
+    ]
+    rows = [
+        (str(each.orders), each.type.value, each.repository, "; ".join(one.detail for one in each.waits_for))
+        for each in report.held_back
+    ]
+    call.screen.table(columns, rows, title="held back")
 
 
 def _limits(call: Call, report: "QueueReport") -> None:

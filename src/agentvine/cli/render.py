@@ -55,11 +55,13 @@ _NOT_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. A flexible one gives way first when the terminal is narrow."""
+    """A column of a table. A flexible one gives way first when the terminal is narrow: its cells are cut, or, if it
+    wraps, go on beneath."""
 
     title: str
     justify: Literal["left", "right"] = "left"
     flexible: bool = False
+    wraps: bool = False
 
 
 def line(*parts: Part) -> Text:
@@ -150,10 +152,17 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Table:
     """A table without lines, as wide as it must be."""
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        drawn.add_column(column.title, justify=column.justify, no_wrap=not column.flexible)
+        fixed = not (column.flexible or column.wraps)
+        drawn.add_column(column.title, justify=column.justify, no_wrap=fixed)
     for row in rows:
-        drawn.add_row(*(_one_line(cell) for cell in row))
+        drawn.add_row(*(_cell(cell, column) for cell, column in zip(row, columns, strict=True)))
     return drawn
+
+
+def _cell(cell: Cell, column: Column) -> Text:
+    if not column.wraps:
+        return _one_line(cell)
+    return cell.copy() if isinstance(cell, Text) else Text(clean_line(cell), overflow="fold")
 
 
 def _one_line(cell: Cell) -> Text:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WHOLE = 30
 _PAGE = 200
+_WIDE = 120
+"""So many columns have room for what troubles a repository beside it."""
 
 Address = Annotated[str, typer.Argument(metavar="URL", help="Its address, as tasks name it.")]
 Which = Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its address or the end of it, or its id.")]
@@ -66,7 +68,7 @@ async def list_repositories(call: Call, as_json: Json = False) -> None:
     if as_json:
         call.screen.json(found)
     else:
-        _list(call.screen, found)
+        list_of(call.screen, found)
 
 
 @command("show", "agentvine repo show acme/shop", "agentvine repo show https://github.com/acme/shop.git --json")
@@ -182,17 +184,18 @@ def _saved(call: Call, saved: "SavedRepository", as_json: bool, done: str) -> No
 # ── shown ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _list(screen: "Screen", found: "list[Repository]") -> None:
+def list_of(screen: "Screen", found: "list[Repository]") -> None:
+    """A row for each; addresses go on beneath where they have no room, and troubles stand below a narrow table."""
     from agentvine.cli.render import Column
     from agentvine.cli.text import short_id
 
     columns = [
         Column("ID"),
-        Column("REPOSITORY", flexible=True),
+        Column("REPOSITORY", wraps=True),
         Column("HIGHEST LEVEL"),
         Column("CREDENTIAL"),
         Column("TODAY", "right"),
-        Column("TROUBLE", flexible=True),
+        *([Column("TROUBLE", wraps=True)] if (wide := screen.out.width >= _WIDE) else []),
     ]
     rows = [
         (
@@ -201,11 +204,14 @@ def _list(screen: "Screen", found: "list[Repository]") -> None:
             each.settings.permission_level.value if each.settings.permission_level else "any",
             each.credential or "none",
             _today(each),
-            each.trouble or "",
+            *([each.trouble or ""] if wide else []),
         )
         for each in found
     ]
     screen.table(columns, rows)
+    for each in found:
+        if each.trouble and not wide:
+            screen.say((f"{short_id(each.id)}  ", "dim"), (each.trouble, "yellow"))
 
 
 def _today(repository: "Repository") -> str:
@@ -266,11 +272,12 @@ async def _meant(call: Call, typed: str) -> "Repository":
     if typed.startswith("rep_") and len(typed) == _WHOLE:
         return await call.desk.repository(typed)
     found = [each async for each in _all(call)] if typed else []
-    addresses = {each.id: address_of(each.settings.repository) for each in found}
     address = address_of(f"file://{typed}" if typed.startswith("/") else typed)
     end = "/" + typed.strip("/").removesuffix(".git")
-    same = [each for each in found if addresses[each.id] == address]
-    same = same or [each for each in found if addresses[each.id].removesuffix(".git").endswith(end)]
+    same = [each for each in found if each.settings.address == address]
+    same = same or [each for each in found if each.settings.folded == address.lower()]
+    same = same or [each for each in found if each.settings.address.removesuffix(".git").endswith(end)]
+    same = same or [each for each in found if (each.settings.folded or "").removesuffix(".git").endswith(end.lower())]
     near = same or [each for each in found if fits(each.id, typed)]
     if len(near) == 1:
         return near[0]

@@ -57,6 +57,8 @@ def _facts(detail: TaskDetail, now: datetime) -> Iterator[tuple[str, str, str]]:
         yield "specialization", ", ".join(task.asked.specializations), ""
     if order.not_before and order.not_before > now:
         yield "not before", until(order.not_before, now), ""
+    for each in detail.waits_for:
+        yield "waits for", each.detail, "yellow"
     delivery = next((each.delivery for each in reversed(detail.executions) if each.delivery), None)
     if delivery is not None:
         yield "delivery", delivered(delivery), ""

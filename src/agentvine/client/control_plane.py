@@ -142,8 +142,8 @@ class HTTPControlPlane:
     async def deliver(self, work_order_id: str, intent: m.DeliveryIntent) -> Execution:
         return await self._spoken.fetch(Execution, _of_order(routes.DELIVER, work_order_id, intent))
 
-    async def complete(self, work_order_id: str, completion: m.Completion) -> WorkOrder:
-        return await self._spoken.fetch(WorkOrder, _of_order(routes.COMPLETE, work_order_id, completion))
+    async def complete(self, work_order_id: str, completion: m.Completion) -> m.Completed:
+        return await self._spoken.fetch(m.Completed, _of_order(routes.COMPLETE, work_order_id, completion))
 
     async def fail(self, work_order_id: str, report: m.FailureReport) -> WorkOrder:
         return await self._spoken.fetch(WorkOrder, _of_order(routes.FAIL, work_order_id, report))

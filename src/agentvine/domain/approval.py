@@ -87,6 +87,7 @@ class Grant:
 
     @property
     def rules(self) -> frozenset[str]:
+        """The names of the rules for the sake of which it was asked."""
         return frozenset(rules_of(self.rule))
 
 

@@ -83,4 +83,5 @@ class EventsDigest:
 
     @property
     def hash(self) -> str:
+        """Of all that was added so far, in hexadecimal."""
         return self._digest.hexdigest()

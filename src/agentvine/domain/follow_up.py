@@ -10,7 +10,7 @@ Whatever is seen is handled once: what was handled is part of what is remembered
 go round for ever is bounded besides: second runs to one round for each head, tasks to `MOST_TASKS`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -98,20 +98,20 @@ def decide(
     known: PullFollowed,
     seen: PullSeen | None,
     rules: FollowUpRules,
-    users: Sequence[str],
+    named: Mapping[str, datetime],
     follower: Follower,
     at: datetime,
     lost: Collection[str] = (),
 ) -> Decision:
-    """What follows from what the forge shows now. `users`: whose comments are acted on. `lost`: comments that were told
-    to tasks which somebody cancelled; for them alone nothing happens, but whoever goes on is told them, too."""
+    """What follows from what the forge shows now. `named`: whose comments count, in lower case, and since when. `lost`:
+    comments told to tasks that somebody cancelled: for them alone nothing happens, but whoever goes on is told them."""
     if seen is None and rules.enabled and known.missing + 1 < _MOST_MISSING:
         return Decision(known.model_copy(update={"missing": known.missing + 1, "seen_at": at}), (), first_look(rules))
     if (over := _over(seen, rules)) is not None or seen is None:
         state = over or PullState.GONE
         return Decision(known.model_copy(update={"state": state, "seen_at": at}), (End(state),))
     known = _noted(known, seen, follower, at)
-    every = _asked(known, seen, users, lost)
+    every = _asked(known, seen, named, lost)
     asked = tuple(one for one in every if one.id not in lost)
     refused = bool(asked) and not _may_pass_on(known, asked, rules, follower)
     asked = () if refused else asked
@@ -223,10 +223,10 @@ def _may_pass_on(known: PullFollowed, asked: Sequence[ForgeComment], rules: Foll
 
 
 def _asked(
-    known: PullFollowed, seen: PullSeen, users: Sequence[str], lost: Collection[str]
+    known: PullFollowed, seen: PullSeen, named: Mapping[str, datetime], lost: Collection[str]
 ) -> tuple[ForgeComment, ...]:
-    """Comments that are to be passed on: none of ours, no commands, none of users whom no operator has named, and none
-    that was changed, perhaps by somebody else."""
+    """Comments that are to be passed on: none of ours, no commands, none of users whom no operator had named by then,
+    and none that was changed, perhaps by somebody else."""
     before = {one.id for one in known.heard if one.id not in lost}
     return tuple(
         one
@@ -234,7 +234,8 @@ def _asked(
         if one.id not in before
         and not one.ours
         and not one.edited
-        and is_allowed(one.author, users)
+        and is_allowed(one.author, tuple(named))
+        and one.at >= named[one.author.lower()]
         and one.body.strip()
         and command_in(one.body) is None
     )

@@ -84,6 +84,15 @@ class PullSeen(Model):
     """Oldest first; of more than fit, the latest."""
 
 
+class PullHead(Model):
+    """Where a pull request comes from."""
+
+    branch: Word
+    """Whatever its name is: not every name is one that we give to git."""
+    own: bool
+    """Whether it is a branch of the repository itself; else of somebody's copy."""
+
+
 class IssueSeen(Model):
     """An issue as the forge shows it now, with what was said."""
 
@@ -97,6 +106,8 @@ class IssueSeen(Model):
     labels: Annotated[tuple[Word, ...], Field(max_length=100)] = ()
     is_pull: bool = False
     """A pull request is an issue to some forges: what was said on it is here, what it changes is not."""
+    head: PullHead | None = None
+    """Of a pull request on which somebody gives a command, looked at for work; earlier workers do not tell it."""
     comments: Annotated[tuple[ForgeComment, ...], Field(max_length=500)] = ()
     """Oldest first; of more than fit, the latest."""
 

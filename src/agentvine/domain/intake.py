@@ -7,15 +7,19 @@ and everything else that decides what may happen come from a list of known words
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from markdown_it import MarkdownIt
+from functools import cache
+from typing import TYPE_CHECKING
 
 from agentvine.domain.forge import ForgeComment, IssueSeen
 from agentvine.domain.permission import PermissionLevel, lowest
+from agentvine.domain.repository import check_branch
 from agentvine.domain.repository_settings import IntakeRules, RepositorySettings
 from agentvine.domain.request import WorkerRequest
 from agentvine.domain.task import NewTask, Origin
 from agentvine.domain.worker_types import PROFILES, TaskType
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 COMMAND = "/agentvine"
 LONGEST_TITLE = 200
@@ -34,7 +38,6 @@ _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _RAW = "code|iframe|noembed|noframes|noscript|pre|script|style|template|textarea|title|xmp"
 _MASKED = re.compile(rf"{_COMMENT.pattern}|<({_RAW})\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
 _HIDING = re.compile(r"\b(?:hidden|style)\b", re.IGNORECASE)
-_MARKDOWN = MarkdownIt("commonmark")
 _TYPES = {type_.value: type_ for type_ in TaskType}
 
 
@@ -66,6 +69,13 @@ def command_in(body: str) -> Command | None:
     return None
 
 
+@cache
+def _markdown() -> "MarkdownIt":
+    from markdown_it import MarkdownIt  # not before somebody has written something
+
+    return MarkdownIt("commonmark")
+
+
 def _words(lines: Sequence[str]) -> Iterator[int]:
     """Of the lines that begin with the command, those that CommonMark shows as words, not as code, HTML or a quotation;
     up to HTML that may hide what is below it."""
@@ -78,7 +88,7 @@ def _words(lines: Sequence[str]) -> Iterator[int]:
         return
     if len(text) > LONGEST_READ:  # at an empty line no code within words is cut in two
         text = text[:LONGEST_READ].rpartition("\n\n")[0]
-    for token in _MARKDOWN.parse(text):
+    for token in _markdown().parse(text):
         quoted += {"blockquote_open": 1, "blockquote_close": -1}.get(token.type, 0)
         for part in token.children or (token,):
             if part.type.startswith("html_") and _HIDING.search(_COMMENT.sub("", part.content)):
@@ -146,8 +156,35 @@ def task_of_issue(issue: IssueSeen, settings: RepositorySettings) -> NewTask:
     return _task(type_, _title(issue.title, issue), _clipped(issue.body, LONGEST_TEXT), settings, origin)
 
 
-def task_of_command(command: Command, comment: ForgeComment, issue: IssueSeen, settings: RepositorySettings) -> NewTask:
-    """What a command asks for that stands in a comment on this issue or pull request."""
+def start_of(issue: IssueSeen) -> str:
+    """The branch at which a command that stands there starts: a pull request's own; empty: the default branch.
+
+    Raises ValueError for one at which no work can start; the message says why, and what to do instead.
+    """
+    if not issue.is_pull or issue.head is None:
+        return ""
+    if not issue.is_open:
+        raise ValueError("this pull request is closed: open an issue for what is still to be done")
+    if not issue.head.own:
+        raise ValueError(
+            "this pull request comes from a fork, to which nothing is delivered: give the command on a pull request "
+            "from a branch of this repository, or on an issue"
+        )
+    try:
+        return check_branch(issue.head.branch)
+    except ValueError:
+        raise ValueError("its branch has a name with which AgentVine does not work: rename it") from None
+
+
+def refusal_comment(why: str) -> str:
+    """What is answered to a command that cannot be followed."""
+    return f"Nothing follows from this command: {why}."
+
+
+def task_of_command(
+    command: Command, comment: ForgeComment, issue: IssueSeen, settings: RepositorySettings, branch: str = ""
+) -> NewTask:
+    """What a command asks for that stands in a comment on this issue or pull request, starting at `branch`."""
     type_ = command.type or settings.intake.type
     asked = "\n\n".join(part for part in (command.words, command.text) if part)
     what = "pull request" if issue.is_pull else "issue"
@@ -155,15 +192,18 @@ def task_of_command(command: Command, comment: ForgeComment, issue: IssueSeen, s
     parts = [_clipped(asked, LONGEST_TEXT)] if asked else []
     parts.append(about + (_clipped(issue.body, LONGEST_TEXT).strip() or "(none)"))
     origin = Origin(kind="comment", number=issue.number, url=comment.url or issue.url, author=comment.author)
-    return _task(type_, _title(command.words or issue.title, issue), "\n\n".join(parts), settings, origin)
+    return _task(type_, _title(command.words or issue.title, issue), "\n\n".join(parts), settings, origin, branch)
 
 
-def _task(type_: TaskType, title: str, text: str, settings: RepositorySettings, origin: Origin) -> NewTask:
+def _task(
+    type_: TaskType, title: str, text: str, settings: RepositorySettings, origin: Origin, branch: str = ""
+) -> NewTask:
     return NewTask(
         type=type_,
         title=title,
         description=text,
         repository=settings.repository,
+        branch=branch,
         permission_level=level_of(type_, settings),
         origin=origin,
     )

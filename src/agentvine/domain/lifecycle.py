@@ -41,6 +41,8 @@ class HeldMove(Move):
 
 @dataclass(frozen=True, slots=True)
 class Claim(Move):
+    """A worker takes the order, with a lease that lasts so long."""
+
     worker_id: str
     execution_id: str
     lease_for: timedelta
@@ -48,6 +50,8 @@ class Claim(Move):
 
 @dataclass(frozen=True, slots=True)
 class Renew(HeldMove):
+    """Its holder is at work still: the lease lasts so long from now on."""
+
     lease_for: timedelta
 
 
@@ -58,16 +62,20 @@ class Release(HeldMove):
 
 @dataclass(frozen=True, slots=True)
 class Park(HeldMove):
+    """It waits for an answer, and holds no slot and no lease meanwhile."""
+
     request_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Complete(HeldMove):
-    pass
+    """Its result was delivered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fail(HeldMove):
+    """It did not work out; whether it is tried again is said by the retry rules."""
+
     failure: Failure
     draw: float = 1.0
     """In [0, 1]: where in the upper half of the backoff the retry falls."""
@@ -94,7 +102,7 @@ class Expire(Move):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(Move):
-    pass
+    """Nobody wants it any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,10 @@ def _check_url(url: str) -> str:
 
 
 def check_branch(name: str) -> str:
-    """`name`, if git-check-ref-format(1) takes it and it is free of shell characters, which git itself allows."""
+    """`name`, if git-check-ref-format(1) takes it and it is free of shell characters, which git itself allows.
+
+    Raises ValueError for anything else.
+    """
     if not name or name.startswith(("-", "/")) or name.endswith("/") or name == "@" or name == "HEAD":
         raise ValueError("this is no branch name; write it without 'refs/heads/', such as main or feature/login")
     if name.startswith("refs/"):

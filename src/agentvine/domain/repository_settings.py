@@ -1,6 +1,8 @@
 """What an operator says of one repository: how it is worked on, who may ask for work, and what that may cost."""
 
 import posixpath
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -72,6 +74,16 @@ class RepositorySettings(Strict):
         return address_of(self.repository)
 
     @property
+    def folded(self) -> str | None:
+        """The address in lower case, if its forge tells no repositories apart by that."""
+        return folded_address(self.repository, self.forge)
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Whose words count, in lower case: forges tell users apart regardless of case."""
+        return frozenset(user.lower() for user in (*self.follow_up.users, *self.intake.users))
+
+    @property
     def rules(self) -> "RepositoryRules":
         """The part that workers go by."""
         return RepositoryRules(
@@ -103,7 +115,7 @@ class Repository(Model):
     webhook: bool = False
     """Whether a secret is kept by which the forge's webhooks are known."""
     trouble: str | None = None
-    """Why the forge could not be looked at lately, for people."""
+    """Why the forge could not be looked at lately, or nobody is there who may, for people."""
     spent_today_usd: float = 0.0
     """What its orders have cost since midnight (UTC), those that run included."""
 
@@ -130,6 +142,32 @@ class NewCredential(Strict):
         if token is None:
             return None
         return token.get_secret_value() if (info.context or {}).get("plain") else str(token)
+
+
+_CASELESS = frozenset({ForgeKind.GITHUB, ForgeKind.GITLAB, ForgeKind.GITEA, ForgeKind.FORGEJO})
+_HOSTS: Mapping[str | None, ForgeKind] = MappingProxyType(
+    {
+        "github.com": ForgeKind.GITHUB,
+        "gitlab.com": ForgeKind.GITLAB,
+        "codeberg.org": ForgeKind.FORGEJO,
+        "gitea.com": ForgeKind.GITEA,
+    }
+)
+
+
+def forge_of(settings: RepositorySettings) -> ForgeKind | None:
+    """What software its forge runs, as an operator says or everybody knows of its host; None: nobody said."""
+    return settings.forge or _HOSTS.get(urlsplit(settings.address).hostname)
+
+
+def folded_address(url: str, forge: ForgeKind | None) -> str | None:
+    """The normal form of an address in lower case, if its forge takes owners and names in any case for the same.
+
+    GitHub, GitLab, Gitea and Forgejo do. None: the case may tell two repositories apart.
+    """
+    address = address_of(url)
+    caseless = forge in _CASELESS or urlsplit(address).hostname in _HOSTS
+    return address.lower() if caseless and address.isascii() else None
 
 
 def address_of(url: str) -> str:

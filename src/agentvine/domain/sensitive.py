@@ -131,6 +131,7 @@ class Ruling:
 
     @property
     def allowed(self) -> bool:
+        """True if no rule is against it."""
         return not self.rule
 
     @property

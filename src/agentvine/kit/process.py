@@ -29,6 +29,8 @@ from agentvine.kit import guardian
 from agentvine.kit.capture import LineSink, Output, OutputCount
 from agentvine.kit.doorbell import pause
 
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""A PATH with what the system brings, and nothing of the environment that this process was started in."""
 _LAST_WORDS = 2.0  # seconds that an output may stay open, held by a runaway, after the process itself has ended
 _T = TypeVar("_T")
 

@@ -134,7 +134,7 @@ def _checked(key: str, name: str) -> str:
 
 
 def read_private(path: Path) -> bytes:
-    """The content of a file that is ours alone."""
+    """The content of a file that is ours alone. Raises SealBroken for one that others may read or change, OSError."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             found = os.fstat(file.fileno())

@@ -50,6 +50,7 @@ class VerifyingKey:
 
     @property
     def pem(self) -> str:
+        """As a file holds it: SubjectPublicKeyInfo (RFC 5280)."""
         return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
@@ -74,6 +75,7 @@ class SigningKey:
 
     @property
     def public(self) -> VerifyingKey:
+        """The half that may be shown to everybody."""
         return VerifyingKey(self._key.public_key())
 
     def sign(self, message: bytes) -> bytes:

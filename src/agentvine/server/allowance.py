@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from math import inf
 
-from agentvine.domain.execution import Execution
 from agentvine.domain.repository_settings import RepositoryRules
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.work_order import WorkOrder
@@ -18,7 +17,7 @@ class Allowance:
 
     rules: RepositoryRules | None = None
     left_usd: float = inf
-    """What its repository may still cost today."""
+    """What its repository may still cost today, beside what its other orders that run were promised."""
 
 
 def allowance(unit: Unit, order: WorkOrder, now: datetime) -> Allowance:
@@ -28,17 +27,16 @@ def allowance(unit: Unit, order: WorkOrder, now: datetime) -> Allowance:
         return Allowance()
     settings = known.repository.settings
     most = settings.budget_per_day_usd
-    left = inf if most is None else most - repositories.spent_on_day(unit, known.repository.id, now)
+    left = inf if most is None else repositories.day(unit, known.repository.id, now, but=order.id).left_usd(most)
     return Allowance(settings.rules, left)
 
 
-def till_tomorrow(unit: Unit, order: WorkOrder, execution: Execution, now: datetime) -> Failure | None:
-    """What to make of an execution that spent all it was given: None if that was the order's own budget.
+def till_tomorrow(unit: Unit, order: WorkOrder, now: datetime) -> Failure | None:
+    """What to make of a running order that spent all it was given: None if that was its own budget.
 
     Else it was what the repository may cost in a day, and the order goes on when that is over.
     """
-    left = allowance(unit, order, now).left_usd + execution.usage.cost_usd
-    if left >= work_orders.budget_usd(unit, order.id) - order.spent_usd:
+    if allowance(unit, order, now).left_usd >= work_orders.budget_usd(unit, order.id) - order.spent_usd:
         return None
     midnight = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
     return Failure(

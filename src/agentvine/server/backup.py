@@ -27,8 +27,9 @@ from agentvine.store import archive, plain, work_orders, workers
 from agentvine.store.archive import ArchiveError, Manifest, Opened, Writer
 from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.engine import open_database
-from agentvine.store.migrate import DatabaseDamaged, migrate
+from agentvine.store.migrate import migrate
 from agentvine.store.plain import DatabaseNotUsable, Snapshot
+from agentvine.store.revision import DatabaseDamaged
 from agentvine.store.sqlite import copy_database
 from agentvine.store.unit import Unit
 

@@ -68,7 +68,8 @@ class Search:
             repositories.lower(unit, known_as, PermissionLevel(level).rank)  # submitted while this was being said
             return False
         full = repositories.running(unit, known_as) >= (said.get("concurrency") or self.repository_concurrency)
-        if full or (most is not None and repositories.spent_on_day(unit, known_as, self.now) >= most):
+        rest = row["budget_usd"] - row["spent_usd"]
+        if full or (most is not None and not repositories.day(unit, known_as, self.now).affords(most, rest)):
             self._obstacles.full.append(row["repository"])
             return False
         return True

@@ -36,7 +36,10 @@ class Comments:
         return self.keep_of(unit, order, text, actor_of(key))
 
     def keep_of(self, unit: Unit, order: WorkOrder, text: str, author: str) -> m.Comment:
-        """As `keep`, in the name of an actor, as events name it: what the server has to say is `server`'s."""
+        """As `keep`, in the name of an actor, as events name it: what the server has to say is `server`'s.
+
+        Raises `Conflict`.
+        """
         now = self._clock.now()
         comment = comments.add(unit, order, author, text, now)
         if comment.number > MOST:

@@ -213,7 +213,7 @@ class Orders:
         if RETRY_RULES[failure.reason].retry and spent >= work_orders.budget_usd(unit, order.id):
             failure = _overspent(spent, failure)
         elif report.failure.reason is FailureReason.BUDGET_EXCEEDED:
-            failure = till_tomorrow(unit, order, kept.execution, now) or failure
+            failure = till_tomorrow(unit, order, now) or failure
         failure = noted(unit, self._clock, self._random, kept.execution.worker_id, failure)
         move = lifecycle.Fail(now, report.token, failure, self._random.random())
         ending = Ending(Outcome.FAILED, now, report.usage, report.failure)

@@ -54,7 +54,10 @@ class Conversations:
         return self._opened(unit, order, execution, new, actor_of(key))
 
     def take(self, unit: Unit, message: RequestMessage) -> WorkerRequest:
-        """As `ask`, for a worker that is known only by what it says, so all of it is checked."""
+        """As `ask`, for a worker that is known only by what it says, so all of it is checked.
+
+        Raises `NotFound` and `Forbidden` besides.
+        """
         kept = executions.get(unit, known("execution", message.execution_id))
         key = keys.get(unit, kept.key_id) if kept else None
         if kept is None or key is None:

@@ -58,7 +58,10 @@ class ErrandDesk:
                 await bell.wait(left if due_in is None else min(left, max(due_in, _SOON)))
 
     async def held(self, errand_id: str, held: ErrandHeld) -> Known | None:
-        """The repository of an errand that this worker has, if an operator has said something of it."""
+        """The repository of an errand that this worker has, if an operator has said something of it.
+
+        Raises `LeaseLost`.
+        """
         permit(self.key, routes.ERRAND_CREDENTIAL)
 
         def look(unit: Unit) -> Known | None:

@@ -9,7 +9,7 @@ A worker that has no way to a forge says so, and the errand is offered to the ot
 is wrong. What went wrong is tried again, slower and slower, or when somebody has changed something (`ring`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
@@ -21,7 +21,8 @@ from agentvine.domain.errand import Errand, ErrandResult
 from agentvine.domain.errors import AgentVineError, LeaseLost
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Key
-from agentvine.domain.repository_settings import address_of
+from agentvine.domain.permission import PermissionLevel
+from agentvine.domain.repository_settings import RepositorySettings, address_of
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.clock import Clock
 from agentvine.kit.logs import logger
@@ -29,6 +30,7 @@ from agentvine.server.holding import own_worker
 from agentvine.server.permits import bad_key, known, permit_errand, runs_errands
 from agentvine.store import errands, keys, repositories
 from agentvine.store.errands import Kept, Taker
+from agentvine.store.repositories import Known
 from agentvine.store.unit import Unit
 from agentvine.wire.channels import Ring
 from agentvine.wire.errands import ErrandClaim, GivenErrand
@@ -187,6 +189,21 @@ class Errands:
                 return True
         return False
 
+    def unattended(self, unit: Unit, known: Sequence[Known]) -> dict[str, str]:
+        """Of which of these repositories something is wanted that no worker may do: by their ids, what is missing."""
+        wanted = {address_of(url) for url in errands.repositories(unit)}
+        wanted_in_any_case = {address.lower() for address in wanted}
+        ids = {key_id for _, key_id in errands.able_workers(unit, ())}
+        found = [keys.get(unit, key_id) for key_id in sorted(ids)]
+        there = [key for key in found if key is not None and key.usable(self._clock.now())]
+        missing = {}
+        for one in known:
+            settings = one.repository.settings
+            is_wanted = one.address in wanted or settings.folded in wanted_in_any_case
+            if is_wanted and not any(runs_errands(key, settings.repository, settings) for key in there):
+                missing[one.repository.id] = _missing(settings, anybody=bool(there))
+        return missing
+
     def _tell(self, kept: Kept, tell: Callable[[Handler, str], None]) -> None:
         prefix, _, name = kept.key.partition(":")
         handler = self._handlers.get(prefix)
@@ -209,8 +226,19 @@ def taker_of(unit: Unit, worker_id: str, key: Key) -> Taker:
 
 def _spelled(unit: Unit, repository: str) -> list[str]:
     """How errands spell this repository."""
-    address = address_of(repository)
-    return [there for there in errands.repositories(unit) if address_of(there) == address]
+    address, known = address_of(repository), repositories.of(unit, repository)
+    same = known.is_at if known is not None else lambda url: address_of(url) == address
+    return [there for there in errands.repositories(unit) if same(there)]
+
+
+def _missing(settings: RepositorySettings, *, anybody: bool) -> str:
+    if not anybody:
+        return "nobody looks at its forge: no worker is there"
+    level = settings.permission_level or PermissionLevel.AUTONOMOUS
+    return (
+        "nobody looks at its forge: no worker is there whose key is for all types, for this repository and for the "
+        f"level {level.value}; start one with a key of `agentvine keys create NAME --role worker`"
+    )
 
 
 def _runs(unit: Unit, key: Key, repository: str) -> bool:

@@ -7,9 +7,9 @@ Under `pull:<task>` stands the errand to look, wished anew with each result; `ag
 more; `reply:<mark>` answers a comment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
@@ -67,8 +67,9 @@ class FollowUps:
 
     def delivered(self, unit: Unit, order: WorkOrder, done: Completion) -> None:
         """An order was completed: follow its pull request from now on. Again, it changes nothing."""
-        delivery, task = done.delivery, tasks.get(unit, order.task_id)
-        if delivery.kind != "pull_request" or task is None:
+        delivery = done.delivery
+        task = tasks.get(unit, order.task_id) if delivery.kind == "pull_request" else None
+        if task is None:
             return
         rules, _ = self._rules(unit, order.repository)
         origin = origin_of(unit, task)
@@ -131,12 +132,12 @@ class FollowUps:
         known = follow_ups.locked(unit, task_id)
         if known is None or known.state is not PullState.OPEN:
             return
-        rules, users = self._rules(unit, known.repository)
+        rules, named = self._rules(unit, known.repository)
         row = self._last(unit, known.latest)
         known = known.model_copy(update={"heard": tuple(one for one in known.heard if one.task_id is not None)})
         seen = _without_intake(unit, known, seen) if seen is not None else None
         now, lost = self._clock.now(), _lost(unit, known)
-        decision = f.decide(known, seen, rules, users, _standing(row.following), now, lost)
+        decision = f.decide(known, seen, rules, named, _standing(row.following), now, lost)
         after = decision.after
         for action in decision.actions:
             if isinstance(action, f.GoOn):
@@ -263,11 +264,11 @@ class FollowUps:
             done = following
         return _Row(None, None)
 
-    def _rules(self, unit: Unit, url: str) -> tuple[FollowUpRules, Sequence[str]]:
-        settings = repositories.settings(unit, url)
-        if settings is None:
-            return _OFF, ()
-        return settings.follow_up, (*settings.follow_up.users, *settings.intake.users)
+    def _rules(self, unit: Unit, url: str) -> tuple[FollowUpRules, Mapping[str, datetime]]:
+        there = repositories.of(unit, url)
+        if there is None:
+            return _OFF, {}
+        return there.repository.settings.follow_up, there.named_since
 
     def _look_in(self, unit: Unit, known: PullFollowed, seconds: float) -> None:
         look = LookAtPull(repository=known.repository, branch=known.branch, url=known.url)
@@ -330,7 +331,8 @@ class _Replies:
 
 def _without_intake(unit: Unit, known: PullFollowed, seen: PullSeen) -> PullSeen:
     """What is seen without comments that answer a question which a task from the forge asks there, or may yet."""
-    address = address_of(known.repository)
+    there = repositories.of(unit, known.repository)
+    address = there.address if there is not None else address_of(known.repository)
     new = [one.id for one in seen.comments]
     taken = follow_ups.taken_in(unit, address, new) if new else frozenset()
     asked_at = follow_ups.asked_at(unit, address, seen.number) if new else None

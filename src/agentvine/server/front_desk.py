@@ -20,6 +20,7 @@ from agentvine.server.audit import AuditTrail
 from agentvine.server.chronicle import actor_of
 from agentvine.server.comments import MOST
 from agentvine.server.following import followed
+from agentvine.server.held_back import Obstacles
 from agentvine.server.holding import locked_order
 from agentvine.server.inbox import inbox_of
 from agentvine.server.keyring import KeyRing
@@ -108,6 +109,7 @@ class FrontDeskOf(RepositoryDesk):
                 requests=requests.of_order(unit, order.id),
                 summary=next((one.summary for one in reversed(kept) if one.summary), ""),
                 pull_request=self._control.follow_ups.of_task(unit, task),
+                waits_for=self._obstacles(unit).of_order(order) if order.status is OrderStatus.PENDING else (),
             )
 
         return await self._read(look)
@@ -283,9 +285,13 @@ class FrontDeskOf(RepositoryDesk):
                 totals=listings.totals(unit),
                 dead_letters=tuple(listings.orders(unit, OrderStatus.FAILED, letters)),
                 limits=model_limits.lasting(unit, self._control.clock.now()),
+                held_back=self._obstacles(unit).everywhere(letters),
             )
 
         return await self._read(look)
+
+    def _obstacles(self, unit: Unit) -> Obstacles:
+        return Obstacles(unit, self._control.clock.now(), self._control.terms.repository_concurrency)
 
     async def events(self, after: int | None = None, task_id: str | None = None) -> AsyncIterator[Event]:
         permit(self._key, routes.EVENTS)

@@ -12,9 +12,21 @@ from datetime import datetime, timedelta
 
 from agentvine.domain.errand import Errand, ErrandResult, LookForWork, Say
 from agentvine.domain.errors import AgentVineError, Conflict
+from agentvine.domain.follow_up_words import mark_of_answer
 from agentvine.domain.forge import ForgeComment, IssueSeen
 from agentvine.domain.ids import new_id
-from agentvine.domain.intake import answer_in, command_in, heeded, is_labelled, is_on, task_of_command, task_of_issue
+from agentvine.domain.intake import (
+    Command,
+    answer_in,
+    command_in,
+    heeded,
+    is_labelled,
+    is_on,
+    refusal_comment,
+    start_of,
+    task_of_command,
+    task_of_issue,
+)
 from agentvine.domain.intake_words import Standing, status_comment
 from agentvine.domain.key import Key
 from agentvine.domain.repository_settings import Repository, RepositorySettings
@@ -98,6 +110,8 @@ class Intake:
     def changed(self, unit: Unit, repository: Repository) -> None:
         """An operator has said something of a repository: what failed there may work now."""
         self._errands.ring(unit, repository.settings.repository, afresh=True)
+        if repository.settings.folded is not None:
+            intake.respell(unit, repository.settings.address)
         self.plan(unit, repository)
         for task_id in intake.move(unit, repository.settings.address, repository.id, _MOST_MOVED):
             self.tell(unit, task_id)
@@ -160,9 +174,37 @@ class Intake:
             if command is None:
                 self._answer(unit, visit, issue, comment)
             elif not command.reserved and comment.at >= visit.since:
-                asked = task_of_command(command, comment, issue, visit.settings)
-                trouble = self._take(unit, visit, issue, f"comment:{comment.id}", asked) or trouble
+                trouble = self._follow(unit, visit, issue, comment, command) or trouble
         return trouble
+
+    def _follow(
+        self, unit: Unit, visit: _Visit, issue: IssueSeen, comment: ForgeComment, command: Command
+    ) -> str | None:
+        """Make a task of a command. Returns why none could be made, where that may change."""
+        if issue.is_pull and issue.head is None:
+            return f"a command on pull request {issue.number} waits for a newer worker: this one tells no branches"
+        try:
+            branch = start_of(issue)
+        except ValueError as why:
+            self._refuse(unit, visit, issue, comment, str(why))
+            return None
+        asked = task_of_command(command, comment, issue, visit.settings, branch)
+        return self._take(unit, visit, issue, f"comment:{comment.id}", asked)
+
+    def _refuse(self, unit: Unit, visit: _Visit, issue: IssueSeen, comment: ForgeComment, why: str) -> None:
+        """Answer a command that cannot be followed, once."""
+        if not intake.take(unit, visit.address, f"comment:{comment.id}", "", self._clock.now()):
+            return
+        mark = mark_of_answer(visit.repository.id, comment.id)
+        say = Say(
+            repository=visit.settings.repository,
+            number=issue.number,
+            is_pull=issue.is_pull,
+            thread=comment.thread,
+            mark=mark,
+            text=refusal_comment(why),
+        )
+        self._errands.wish(unit, f"reply:{mark}", say)
 
     def _take(self, unit: Unit, visit: _Visit, issue: IssueSeen, what: str, asked: NewTask) -> str | None:
         """Make a task, unless one was made of this before. Returns why it could not be made."""

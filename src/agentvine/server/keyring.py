@@ -113,6 +113,7 @@ class KeyRing:
         created = self._made(adm.NewKey(name="first admin key", scope=Scope(role=Role.ADMIN)), "server", secret)
 
         def work(unit: Unit) -> bool:
+            keys.alone(unit)
             if keys.usable_admins(unit, self._clock.now()):
                 return False
             if keys.by_prefix(unit, created.key.prefix) is not None:

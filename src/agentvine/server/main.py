@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,7 @@ from agentvine.kit.redaction import password_of
 from agentvine.kit.sealed import SealBroken, Vault, is_key, read_or_make_key
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.signing import KeyUnusable, SigningKey, read_or_make
-from agentvine.server.answerer import answerers
-from agentvine.server.app import create_app
+from agentvine.server.app import create_app, operations
 from agentvine.server.audit import AuditTrail
 from agentvine.server.bells import Bells
 from agentvine.server.broker_link import BrokerLink
@@ -42,7 +41,8 @@ from agentvine.server.worker_desk import ControlPlaneService
 from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.database import Database
 from agentvine.store.engine import open_database
-from agentvine.store.migrate import DatabaseDamaged, DatabaseTooNew, migrate
+from agentvine.store.migrate import migrate
+from agentvine.store.revision import DatabaseDamaged, DatabaseTooNew
 
 CHECK_SECONDS = 5.0
 """A database that takes longer to say anything counts as not answering."""
@@ -94,6 +94,7 @@ async def serve(
                 _log.info("serving", url=url)
                 if ready is not None:
                     ready(BoundServer(url))
+                await operations()  # so that nobody waits for them later
                 await shutdown.draining.wait()
         finally:
             await database.close()
@@ -195,7 +196,7 @@ async def _assembled(
     loops = [Reaper(control).run(), control.heartbeats.run(), trail.run(bells), assembled.expulsion.run(), policy.run()]
     loops.append(teller.run(bells))
     loops += [notifier.run(bells) for notifier in notifiers]
-    loops += [answerer.run() for answerer in answerers(settings, control)]
+    loops += _answering(settings, control)
     if settings.kept_days:
         pruner = Pruner(database, control.artifacts, control.clock, trail)
         loops.append(pruner.run(settings.kept_days))
@@ -211,6 +212,14 @@ async def _assembled(
         await trail.end()
         if broker is not None:
             await broker.close()
+
+
+def _answering(settings: ServerSettings, control: ControlPlaneService) -> list[Coroutine[object, object, None]]:
+    if settings.answerer_model is None:
+        return []
+    from agentvine.server.answerer import answerers  # its HTTP client is slow to import
+
+    return [answerer.run() for answerer in answerers(settings, control)]
 
 
 def services(

@@ -13,15 +13,14 @@ import json
 import ssl
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import httpx
-
 from agentvine.kit.clock import Clock
 from agentvine.kit.configuration import ConfigurationError
-from agentvine.kit.process import ProcessError, run
+from agentvine.kit.process import SYSTEM_PATH, ProcessError, run
 from agentvine.server.notices import Notice
 from agentvine.server.notify_apprise import NOT_INSTALLED, UNKNOWN_ADDRESS
 from agentvine.server.settings import ServerSettings, What, webhook_key
@@ -73,6 +72,9 @@ class Webhook:
 
     async def send(self, notices: Sequence[Notice]) -> None:
         """As in `Channel`."""
+        await asyncio.to_thread(import_module, "httpx")  # slow to import, and few servers have a webhook
+        import httpx
+
         for notice in notices:
             body = notice.model_dump_json().encode()
             headers = {"content-type": "application/json", **self._signed(notice.id, body)}
@@ -85,6 +87,8 @@ class Webhook:
                 raise SendFailed(f"{type(error).__name__}: {error}") from error
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
+        import httpx
+
         if self._tls is None:  # reading all certificates takes a while
             self._tls = await asyncio.to_thread(httpx.create_ssl_context)
         async with (
@@ -136,7 +140,7 @@ class Apprise:
 
     async def _call(self, message: dict[str, str]) -> int:
         argv = [sys.executable, "-m", "agentvine.server.notify_apprise"]
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+        environment = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
         said = json.dumps(message).encode()
         try:
             done = await run(argv, cwd=Path("/"), env=environment, timeout=_APPRISE_SECONDS, stdin=said, guarded=True)

@@ -4,10 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 
-from fastapi.exceptions import RequestValidationError
 from pydantic import JsonValue, ValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from agentvine.domain.errors import AgentVineError, InvalidInput, ServerFault, Unauthenticated, Unavailable
@@ -34,33 +31,9 @@ def plain_refusal(status: int, detail: str, headers: Mapping[str, str] | None = 
     return _response(problem, headers or {})
 
 
-async def on_error(request: Request, error: Exception) -> Response:
-    """Handler for what the use cases raise."""
-    assert isinstance(error, AgentVineError)  # noqa: S101  registered for nothing else
-    request.scope[REFUSED_WITH] = error
-    return refusal(error)
-
-
-async def on_unexpected(request: Request, _: Exception) -> Response:
-    """Handler for everything else. The gate logs it."""
-    return refusal(fault(request.scope[REQUEST_ID]))
-
-
 def fault(request_id: str) -> ServerFault:
     """What a client is told of an error that nobody thought of."""
     return ServerFault("the server failed; its log says why, under this request_id", request_id=request_id)
-
-
-async def on_http_exception(_: Request, error: Exception) -> Response:
-    """Handler for what Starlette and FastAPI refuse by themselves."""
-    assert isinstance(error, HTTPException)  # noqa: S101  registered for nothing else
-    return plain_refusal(error.status_code, str(error.detail), error.headers)
-
-
-async def on_request_validation(_: Request, error: Exception) -> Response:
-    """Handler for what FastAPI found wrong in a body, a query or a header."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101  registered for nothing else
-    return refusal(invalid_input((mistake["loc"], str(mistake["msg"])) for mistake in error.errors()))
 
 
 def body_mistakes(error: ValidationError) -> InvalidInput:

@@ -82,7 +82,7 @@ class Registry:
             events.write(unit, fact)
 
     def drain(self, unit: Unit, worker_id: str) -> Worker:
-        """Have it finish what it does and leave."""
+        """Have it finish what it does and leave. Raises `NotFound`."""
         worker = workers.get(unit, known("worker", worker_id))
         if worker is None:
             raise not_found("worker", worker_id)

@@ -52,7 +52,7 @@ class Reports:
             tell_execution(unit, EventKind.EXECUTION_PHASE, self._clock.now(), execution, told)
 
     def transcript(self, unit: Unit, execution_id: str, batch: m.TranscriptBatch, key: Key) -> None:
-        """Entries; those that are there already are passed over."""
+        """Entries; those that are there already are passed over. Raises `LeaseLost`, `TooLarge`."""
         live_execution(unit, execution_id, batch.token, key)
         if batch.first + len(batch.entries) > m.MOST_ENTRIES:
             raise TooLarge("the transcript is too long", limit=m.MOST_ENTRIES)
@@ -60,7 +60,7 @@ class Reports:
         unit.ring(Ring(kind="transcript", execution_id=execution_id))
 
     def artifact(self, unit: Unit, execution_id: str, token: int, artifact: Artifact, key: Key) -> None:
-        """An artifact whose content is in the folder already."""
+        """An artifact whose content is in the folder already. Raises `LeaseLost`, `TooLarge`."""
         kept = live_execution(unit, execution_id, token, key)
         names = kept.execution.artifacts
         if len(names) >= m.MOST_ARTIFACTS and artifact.name not in names:

@@ -6,12 +6,11 @@ order or an errand on the repository, and each time the audit log says so.
 
 import json
 import math
-import os
-import pwd
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from pydantic import JsonValue, SecretStr, ValidationError
 
@@ -20,10 +19,12 @@ from agentvine.domain.errors import AgentVineError, Conflict, InvalidInput, Unav
 from agentvine.domain.git_credential import Address, GitCredential, understood
 from agentvine.domain.ids import new_id
 from agentvine.domain.key import Key
+from agentvine.domain.mistakes import plainly
 from agentvine.domain.repository_settings import NewCredential, Repository, RepositorySettings
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import Clock
-from agentvine.kit.process import ProcessError, ProcessNotFound, run
+from agentvine.kit.credential_command import ask_for_credential
+from agentvine.kit.process import ProcessError, ProcessNotFound
 from agentvine.kit.sealed import SealBroken, Vault
 from agentvine.server.chronicle import actor_of
 from agentvine.server.permits import not_found
@@ -36,8 +37,6 @@ from agentvine.wire import administration as adm
 from agentvine.wire.channels import Ring
 from agentvine.wire.lending import HandedCredential
 
-COMMAND_SECONDS = 30.0
-_COMMAND_OUTPUT = 65_536
 _TOLD_EVERY, _REMEMBERED = 3600.0, 10_000
 _Changed = Callable[[Unit, Repository], None]
 _Loan = tuple[str, str | None, JsonValue, str]
@@ -74,13 +73,15 @@ class Repositories:
         repository = Repository(
             id=new_id("rep", now), settings=new.settings, created_at=now, created_by=key.id, updated_at=now
         )
-        known = Known(repository, new.settings.address)
+        there = repositories.alike(unit, new.settings)
+        if there is not None:
+            raise Conflict(f"{there.address} is known already", status=there.repository.id)
+        known = Known(repository, new.settings.address, named=_named(new.settings, {}, now))
         known = self._with_credential(known, new.credential) if new.credential is not None else known
         webhook = _webhook_secret() if new.webhook else None
         known = self._with_webhook(known, webhook)
         if not repositories.insert(unit, known):
-            there = repositories.of(unit, new.settings.repository)
-            raise Conflict(f"{known.address} is known already", status=there.repository.id if there else "known")
+            raise Conflict(f"{known.address} is known already", status="known")
         self._heed(unit, known.repository)
         said: dict[str, JsonValue] = {
             "settings": new.settings.model_dump(mode="json"),
@@ -95,9 +96,11 @@ class Repositories:
         settings = _patched(known.repository.settings, changes.settings)
         if settings.address != known.address:
             raise _invalid("/settings/repository", f"this is {known.address}; add the other one as a new repository")
+        now = self._clock.now()
         known = replace(
             known,
-            repository=known.repository.model_copy(update={"settings": settings, "updated_at": self._clock.now()}),
+            repository=known.repository.model_copy(update={"settings": settings, "updated_at": now}),
+            named=_named(settings, known.named_since, now),
         )
         if "credential" in changes.model_fields_set:
             known = self._with_credential(known, changes.credential)
@@ -123,7 +126,7 @@ class Repositories:
     def shown(self, unit: Unit, known: Known) -> Repository:
         """As it is shown, with what it has cost today."""
         repository = known.repository
-        spent = repositories.spent_on_day(unit, repository.id, self._clock.now())
+        spent = repositories.day(unit, repository.id, self._clock.now()).spent_usd
         return repository.model_copy(update={"spent_today_usd": round(spent, 6)})
 
     def _heed(self, unit: Unit, repository: Repository) -> None:
@@ -186,22 +189,8 @@ class Repositories:
         argv = self._safe.commands.get(name)
         if not argv:
             raise Unavailable(f"this server has no credential command {name}; its settings name them", retry_after=60.0)
-        asked = f"protocol={address.scheme}\nhost={address.host}\npath={address.path}\n\n".encode()
-        environment = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": pwd.getpwuid(os.geteuid()).pw_dir,
-            "LANG": "C.UTF-8",
-        }
         try:
-            done = await run(
-                argv,
-                cwd=None,
-                env=environment,
-                stdin=asked,
-                timeout=COMMAND_SECONDS,
-                output_limit=_COMMAND_OUTPUT,
-                guarded=True,
-            )
+            done = await ask_for_credential(argv, scheme=address.scheme, host=address.host, path=address.path)
         except ProcessError as error:
             why = "there is no such program" if isinstance(error, ProcessNotFound) else "it did not end in time"
             raise _no_credential(name, why) from None
@@ -252,6 +241,11 @@ def _owner(known: Known, what: str) -> str:
     return f"{known.address} {what}"
 
 
+def _named(settings: RepositorySettings, before: Mapping[str, datetime], now: datetime) -> dict[str, datetime]:
+    """Since when each user is named. Forges tell whole seconds: what is said in the one that has begun counts."""
+    return {user: before.get(user, now.replace(microsecond=0)) for user in settings.named}
+
+
 def _webhook_secret() -> str:
     return secrets.token_urlsafe(32)
 
@@ -276,9 +270,9 @@ def _patched(settings: RepositorySettings, changes: Mapping[str, JsonValue]) -> 
         errors: list[JsonValue] = [
             {
                 "pointer": f"/settings{pointer(one['loc'])}",
-                "message": one["msg"].removeprefix("Value error, "),
+                "message": plainly(one),
             }
-            for one in error.errors(include_url=False, include_context=False, include_input=False)
+            for one in error.errors(include_url=False, include_input=False)
         ]
         words = "; ".join(f"{one['pointer']}: {one['message']}" for one in errors[:3] if isinstance(one, dict))
         raise InvalidInput(words, errors=errors[:50]) from None

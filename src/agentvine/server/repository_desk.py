@@ -1,5 +1,7 @@
 """Of the people's side: what operators say of repositories."""
 
+from collections.abc import Sequence
+
 from agentvine.domain.errors import Forbidden
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.repository_settings import Repository, address_of
@@ -22,11 +24,9 @@ class RepositoryDesk(FleetDesk):
         permit(self._key, routes.REPOSITORIES)
         after, part = id_cursor(cursor), slice_of(self._key, limit, None)
         mine = self._addresses()
-        ours = self._control.repositories
 
         def look(unit: Unit) -> list[Repository]:
-            found = repositories.page(unit, after, None if mine is None else sorted(mine), part.limit)
-            return [ours.shown(unit, one) for one in found]
+            return self._shown(unit, repositories.page(unit, after, None if mine is None else sorted(mine), part.limit))
 
         return page_of(await self._control.database.read(look), limit, lambda repository: repository.id)
 
@@ -35,7 +35,7 @@ class RepositoryDesk(FleetDesk):
 
         def look(unit: Unit) -> Repository:
             there = repositories.by_id(unit, known("repository", repository_id))
-            return self._control.repositories.shown(unit, self._visible(there, repository_id))
+            return self._shown(unit, [self._visible(there, repository_id)])[0]
 
         return await self._control.database.read(look)
 
@@ -63,6 +63,16 @@ class RepositoryDesk(FleetDesk):
         return await self._control.database.write(
             lambda unit: ours.remove(unit, self._locked(unit, repository_id), key)
         )
+
+    def _shown(self, unit: Unit, found: Sequence[Known]) -> list[Repository]:
+        """As they are shown, with what stands in the way just now."""
+        unattended = self._control.errands.unattended(unit, found)
+        shown = []
+        for one in found:
+            repository = self._control.repositories.shown(unit, one)
+            troubles = [why for why in (unattended.get(repository.id), repository.trouble) if why]
+            shown.append(repository.model_copy(update={"trouble": "; ".join(troubles) or None}))
+        return shown
 
     def _addresses(self) -> frozenset[str] | None:
         """Of the repositories that the key is for; None: of any."""

@@ -30,6 +30,7 @@ from datetime import timedelta
 from agentvine.domain.errors import InvalidInput, Unauthenticated, Unavailable
 from agentvine.domain.forge import ForgeKind
 from agentvine.domain.repository import check_repository
+from agentvine.domain.repository_settings import forge_of
 from agentvine.kit.logs import logger
 from agentvine.server.bodies import check_json
 from agentvine.server.worker_desk import ControlPlaneService
@@ -101,12 +102,13 @@ class Webhooks:
     async def take(self, kind: ForgeKind, headers: Headers, body: bytes) -> None:
         """Ring for the repository that a signed body is about.
 
-        Raises `NotJson`, and `Unauthenticated`, the same for a repository that is not known,
-        one that has no secret, and a signature that is missing or wrong.
+        Raises `NotJson`, and `Unauthenticated`, the same for a repository that is not known, one that is on a forge
+        of another kind, one that has no secret, and a signature that is missing or wrong.
         """
         urls = tuple(_urls(kind, _object(body)))
         known, secret = await self._secret_of(urls)
-        if not signed(kind, headers, body, secret or _NO_SECRET) or known is None or secret is None:
+        fits = signed(kind, headers, body, secret or _NO_SECRET)
+        if not fits or known is None or secret is None or not _is_of(kind, known):
             raise Unauthenticated("no repository that is known here is signed for like that")
         self._note(headers, known)
         await self._ring(known)
@@ -142,6 +144,12 @@ class Webhooks:
             if len(self._deliveries) > _REMEMBERED:
                 self._deliveries.popitem(last=False)
         _log.info("a forge rang", repository=known.address, delivery=delivery, again=again)
+
+
+def _is_of(kind: ForgeKind, known: Known) -> bool:
+    """Whether the forge of a repository can be of this kind. Forgejo also sends what Gitea does."""
+    said = forge_of(known.repository.settings)
+    return said is None or said is kind or {said, kind} == {ForgeKind.GITEA, ForgeKind.FORGEJO}
 
 
 def signed(kind: ForgeKind, headers: Headers, body: bytes, secret: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from agentvine.domain.errand import ErrandResult
-from agentvine.domain.errors import TooLarge, Unavailable
+from agentvine.domain.errors import AgentVineError, Forbidden, TooLarge, Unavailable
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Execution
 from agentvine.domain.key import Key, WorkerKey
@@ -46,6 +46,7 @@ from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.database import Database, database_out_of_reach
 from agentvine.store.executions import Artifact
 from agentvine.store.repositories import Known
+from agentvine.store.rows import build
 from agentvine.store.unit import Unit
 from agentvine.wire import messages as m
 from agentvine.wire import routes
@@ -301,15 +302,31 @@ class WorkerDesk:
             lambda unit: self._service.reports.deliver(unit, work_order_id, intent, self._key), "deliver"
         )
 
-    async def complete(self, work_order_id: str, completion: m.Completion) -> WorkOrder:
+    async def complete(self, work_order_id: str, completion: m.Completion) -> m.Completed:
         permit(self._key, routes.COMPLETE)
 
-        def write(unit: Unit) -> WorkOrder:
+        def write(unit: Unit) -> m.Completed:
             order = self._service.orders.complete(unit, work_order_id, completion, self._key)
             self._service.follow_ups.delivered(unit, order, completion)
-            return order
+            return build(m.Completed, {**order.__dict__, "next": self._next(unit, completion.next)})
 
         return await self._write(write, "complete")
+
+    def _next(self, unit: Unit, ask: m.ClaimRequest | None) -> m.Claimed | None:
+        """What comes after a completion, which stands if there is nothing for the worker, for whatever reason.
+
+        Raises `Forbidden`, and takes the completion back, for a claim that no worker of ours would make.
+        """
+        if ask is None:
+            return None
+        orders, key = self._service.orders, self._key
+        try:
+            claimed = orders.claim(unit, ask, key)
+            return claimed if claimed is not None or not ask.number else orders.answer_with_nothing(unit, ask, key)
+        except Forbidden:
+            raise
+        except (WorkerLeaving, ClaimAnswered, AgentVineError):
+            return None
 
     async def fail(self, work_order_id: str, report: m.FailureReport) -> WorkOrder:
         permit(self._key, routes.FAIL)

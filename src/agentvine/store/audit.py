@@ -71,6 +71,7 @@ def append_events(unit: Unit, events: Range, at: datetime) -> bool:
 
 
 def head(unit: Unit) -> Head:
+    """Where the log ends; of an empty one, its beginning."""
     row = unit.one("SELECT seq, hash, events_to FROM audit ORDER BY seq DESC LIMIT 1")
     return Head(row["seq"], row["hash"], row["events_to"]) if row else Head()
 

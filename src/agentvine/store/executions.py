@@ -103,28 +103,6 @@ def of_order(unit: Unit, work_order_id: str) -> list[Kept]:
     return [_kept(row) for row in rows]
 
 
-def last_before(unit: Unit, work_order_id: str, token: int) -> Kept | None:
-    """The execution of an order before the one with this lease token."""
-    row = unit.one(
-        """SELECT * FROM executions WHERE work_order_id = :id AND lease_token < :token
-           ORDER BY lease_token DESC LIMIT 1""",
-        id=work_order_id,
-        token=token,
-    )
-    return _kept(row) if row else None
-
-
-def last_verified(unit: Unit, work_order_id: str, token: int) -> Kept | None:
-    """The newest execution before that token whose result is stored and passed verification."""
-    row = unit.one(
-        """SELECT * FROM executions WHERE work_order_id = :id AND verified = 1 AND lease_token < :token
-           ORDER BY lease_token DESC LIMIT 1""",
-        id=work_order_id,
-        token=token,
-    )
-    return _kept(row) if row else None
-
-
 def last_completed(unit: Unit, work_order_id: str) -> Execution | None:
     """The execution that delivered an order; None if none did."""
     row = unit.one(

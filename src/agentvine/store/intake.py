@@ -61,6 +61,19 @@ def leave(unit: Unit, address: str, what: str) -> None:
     unit.run("DELETE FROM intake WHERE address = :address AND what = :what", address=address, what=what)
 
 
+def respell(unit: Unit, address: str) -> None:
+    """Let what was made of a repository's issues and comments count for this address, in which the case of letters says
+    nothing: the repository was removed, and added again in another case."""
+    for row in unit.all("SELECT DISTINCT address FROM intake"):
+        if row["address"] != address and row["address"].lower() == address.lower():
+            unit.run(
+                """UPDATE intake SET address = :address WHERE address = :before AND NOT EXISTS (
+                       SELECT 1 FROM intake i WHERE i.address = :address AND i.what = intake.what)""",
+                address=address,
+                before=row["address"],
+            )
+
+
 def follow(unit: Unit, taken: Taken) -> None:
     """Keep a status comment for a new task."""
     unit.run(

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from agentvine.domain.key import Key, Role, Scope
 from agentvine.store.rows import build, micros, micros_or_none, moment, moment_or_none
-from agentvine.store.unit import Row, Unit
+from agentvine.store.unit import Dialect, Row, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,17 @@ class Lock:
     digest: str
 
 
+_FIRST_KEY_LOCK = 0x6669_7273_7431  # any number, the same in every server process
+
+
+def alone(unit: Unit) -> None:
+    """Until this transaction ends no other that says so looks at the keys: servers that start together are in step."""
+    if unit.dialect is Dialect.POSTGRESQL:  # SQLite has one writer anyway
+        unit.one("SELECT pg_advisory_xact_lock(:number)", number=_FIRST_KEY_LOCK)
+
+
 def insert(unit: Unit, key: Key, digest: str) -> None:
+    """Keep a new key, of whose secret only `digest` is known."""
     unit.run(
         """INSERT INTO keys (id, name, prefix, digest, scope, created_at, created_by, expires_at)
            VALUES (:id, :name, :prefix, :digest, :scope, :created_at, :created_by, :expires_at)""",
@@ -54,6 +64,7 @@ def by_prefix(unit: Unit, prefix: str) -> Lock | None:
 
 
 def get(unit: Unit, key_id: str) -> Key | None:
+    """A key, also one that has ended; None if there is none of that id."""
     row = unit.one("SELECT * FROM keys WHERE id = :id", id=key_id)
     return _key(row) if row else None
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from agentvine.store.migrate import revisions, upgrade
+from agentvine.store.history import revisions, upgrade
 from agentvine.store.tables import metadata
 
 _AT_ONCE = 500

@@ -38,6 +38,7 @@ _PAGE = MappingProxyType(
 
 
 def insert(unit: Unit, precedent: Precedent) -> None:
+    """Keep a new one."""
     unit.run(
         """INSERT INTO precedents (id, created_at, created_by, expires_at, request_id, kind, type, repository,
                permission, likeness, message, response)
@@ -59,6 +60,7 @@ def insert(unit: Unit, precedent: Precedent) -> None:
 
 
 def get(unit: Unit, precedent_id: str) -> Precedent | None:
+    """One, also if it is expired or forgotten; None if there is none of that id."""
     row = unit.one("SELECT * FROM precedents WHERE id = :id", id=precedent_id)
     return _precedent(row) if row else None
 

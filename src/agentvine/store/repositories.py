@@ -1,15 +1,18 @@
 """Repositories that operators have said something about, and what their orders cost by day."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 from agentvine.domain.execution import Usage
 from agentvine.domain.repository_settings import Repository, RepositorySettings, address_of
-from agentvine.store.rows import build, json_text, micros, model_text, moment
+from agentvine.store.rows import build, json_text, json_value, micros, model_text, moment
 from agentvine.store.unit import Dialect, Row, Unit
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROUNDING = 1e-6
+"""Dollars by which sums of floats may be off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,20 @@ class Known:
     secret: str | None = None
     """The token, or the command that gives one."""
     webhook: str | None = None
+    named: Mapping[str, datetime] | None = None
+    """Since when each user has been named, in lower case."""
+
+    @property
+    def named_since(self) -> dict[str, datetime]:
+        """Whose words count now, in lower case, and since when. Where an earlier version wrote the settings and kept no
+        moment: since it last did."""
+        kept, repository = self.named or {}, self.repository
+        return {user: kept.get(user, repository.updated_at) for user in repository.settings.named}
+
+    def is_at(self, url: str) -> bool:
+        """Whether an address means this one, however it is spelled."""
+        address = address_of(url)
+        return address == self.address or address.lower() == self.repository.settings.folded
 
 
 def insert(unit: Unit, known: Known) -> bool:
@@ -28,8 +45,9 @@ def insert(unit: Unit, known: Known) -> bool:
     repository = known.repository
     fresh = unit.run(
         """INSERT INTO repositories (id, address, settings, created_at, created_by, updated_at, credential, secret,
-               webhook)
-           VALUES (:id, :address, :settings, :created_at, :created_by, :created_at, :credential, :secret, :webhook)
+               webhook, named, folded)
+           VALUES (:id, :address, :settings, :created_at, :created_by, :created_at, :credential, :secret, :webhook,
+               :named, :folded)
            ON CONFLICT (address) DO NOTHING""",
         id=repository.id,
         address=known.address,
@@ -39,21 +57,32 @@ def insert(unit: Unit, known: Known) -> bool:
         credential=repository.credential,
         secret=known.secret,
         webhook=known.webhook,
+        named=_named_text(known),
+        folded=repository.settings.folded,
     )
-    if not fresh:
-        return False
+    if fresh:
+        _find_spellings(unit, known)
+    return bool(fresh)
+
+
+def _find_spellings(unit: Unit, known: Known) -> None:
+    """Note how the orders that are there name it."""
     urls = {row["repository"] for row in unit.all("SELECT DISTINCT repository FROM tasks")}
-    for url in sorted({repository.settings.repository, *(url for url in urls if address_of(url) == known.address)}):
-        spelled(unit, repository.id, url)
-    return True
+    for url in sorted({known.repository.settings.repository, *filter(known.is_at, urls)}):
+        spelled(unit, known.repository.id, url)
+
+
+def _named_text(known: Known) -> str | None:
+    return None if known.named is None else json_text({user: micros(at) for user, at in known.named.items()})
 
 
 def save(unit: Unit, known: Known) -> None:
     """Replace what is kept under its id; what troubles it is forgotten."""
-    repository = known.repository
+    repository, folded = known.repository, known.repository.settings.folded
+    before = unit.one("SELECT folded FROM repositories WHERE id = :id", id=repository.id)
     unit.run(
         """UPDATE repositories SET settings = :settings, updated_at = :updated_at, credential = :credential,
-               secret = :secret, webhook = :webhook, trouble = NULL
+               secret = :secret, webhook = :webhook, named = :named, folded = :folded, trouble = NULL
            WHERE id = :id""",
         id=repository.id,
         settings=model_text(repository.settings),
@@ -61,8 +90,14 @@ def save(unit: Unit, known: Known) -> None:
         credential=repository.credential,
         secret=known.secret,
         webhook=known.webhook,
+        named=_named_text(known),
+        folded=folded,
     )
-    spelled(unit, repository.id, repository.settings.repository)
+    if before is not None and before["folded"] != folded:  # another forge: what counts as the same has changed
+        unit.run("DELETE FROM repository_spellings WHERE repository_id = :id", id=repository.id)
+        _find_spellings(unit, known)
+    else:
+        spelled(unit, repository.id, repository.settings.repository)
 
 
 def delete(unit: Unit, repository_id: str) -> None:
@@ -109,8 +144,25 @@ def by_id(unit: Unit, repository_id: str) -> Known | None:
 
 def of(unit: Unit, url: str) -> Known | None:
     """The one that an address means, however it is spelled."""
-    row = unit.one("SELECT * FROM repositories WHERE address = :address", address=address_of(url))
+    address = address_of(url)
+    row = unit.one(
+        """SELECT * FROM repositories WHERE address = :address OR folded = :folded
+           ORDER BY CASE WHEN address = :address THEN 0 ELSE 1 END, id LIMIT 1""",
+        address=address,
+        folded=address.lower(),
+    )
     return _known(row) if row else None
+
+
+def alike(unit: Unit, settings: RepositorySettings) -> Known | None:
+    """One that is there already and would be the same as a new one with these settings. Nobody else looks for one
+    before this transaction ends."""
+    folded = settings.folded
+    lock(unit, settings.address.lower())
+    for known in everyone(unit):
+        if known.is_at(settings.repository) or (folded is not None and known.address.lower() == folded):
+            return known
+    return None
 
 
 def settings(unit: Unit, url: str) -> RepositorySettings | None:
@@ -172,7 +224,8 @@ def _known(row: Row) -> Known:
             "spent_today_usd": 0.0,
         },
     )
-    return Known(repository, row["address"], row["secret"], row["webhook"])
+    named = None if row["named"] is None else {user: moment(at) for user, at in json_value(row["named"]).items()}
+    return Known(repository, row["address"], row["secret"], row["webhook"], named)
 
 
 # ── its orders, and what they cost ───────────────────────────────────────────────────────────────────────────────
@@ -226,21 +279,51 @@ def spent(unit: Unit, url: str, usd: float, at: datetime) -> None:
     )
 
 
-def spent_on_day(unit: Unit, repository_id: str, at: datetime) -> float:
-    """What its executions that ended on this day have cost, and those that run have until now."""
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What a repository costs on a day, in dollars."""
+
+    ended_usd: float
+    """What its executions that ended on it have cost."""
+    so_far_usd: float
+    """What those that run have cost until now."""
+    held_usd: float
+    """What those that run may cost in all: they were promised as much."""
+    running: int
+
+    @property
+    def spent_usd(self) -> float:
+        return self.ended_usd + self.so_far_usd
+
+    def left_usd(self, most: float) -> float:
+        """What is left for others, where the day may cost `most`."""
+        return most - self.ended_usd - self.held_usd
+
+    def affords(self, most: float, rest_usd: float) -> bool:
+        """Whether an order that may still cost `rest_usd` may begin. Beside others it has to be covered whole; one
+        alone is given what is left."""
+        left = self.left_usd(most)
+        return left >= rest_usd - _ROUNDING if self.running else left > 0
+
+
+def day(unit: Unit, repository_id: str, at: datetime, but: str = "") -> Day:
+    """What it costs on the day of `at`; the order `but` is not counted among those that run."""
     row = unit.one(
         "SELECT spent_usd FROM repository_days WHERE repository_id = :id AND day = :day",
         id=repository_id,
         day=day_of(at),
     )
     rows = unit.all(
-        """SELECT e.usage FROM work_orders o JOIN executions e ON e.id = o.lease_execution
-           WHERE o.status = 'running' AND e.usage <> '{}'
+        """SELECT o.budget_usd - o.spent_usd AS rest_usd, e.usage
+           FROM work_orders o JOIN executions e ON e.id = o.lease_execution
+           WHERE o.status = 'running' AND o.id <> :but
              AND o.repository IN (SELECT url FROM repository_spellings WHERE repository_id = :id)""",
         id=repository_id,
+        but=but,
     )
-    now = sum(Usage.model_validate_json(one["usage"]).cost_usd for one in rows)
-    return (float(row["spent_usd"]) if row else 0.0) + now
+    costs = [0.0 if one["usage"] == "{}" else Usage.model_validate_json(one["usage"]).cost_usd for one in rows]
+    held = sum(max(one["rest_usd"], cost) for one, cost in zip(rows, costs, strict=True))
+    return Day(float(row["spent_usd"]) if row else 0.0, sum(costs), held, len(rows))
 
 
 def day_of(at: datetime) -> int:

@@ -32,6 +32,7 @@ def insert(unit: Unit, request: WorkerRequest) -> bool:
 
 
 def get(unit: Unit, request_id: str) -> WorkerRequest | None:
+    """A request with its response; None if there is none of that id."""
     row = unit.one("SELECT * FROM requests WHERE id = :id", id=request_id)
     return request_of(row) if row else None
 
@@ -58,6 +59,7 @@ def save_late_answer(unit: Unit, request_id: str, response: ControllerResponse) 
 
 
 def set_status(unit: Unit, request_id: str, status: RequestStatus) -> None:
+    """Have it stand so. Whether that may be is for the caller to know."""
     unit.run("UPDATE requests SET status = :status WHERE id = :id", id=request_id, status=status.value)
 
 

@@ -33,6 +33,7 @@ def micros(moment: datetime) -> int:
 
 
 def micros_or_none(moment: datetime | None) -> int | None:
+    """As `micros`; NULL for None."""
     return None if moment is None else micros(moment)
 
 
@@ -42,6 +43,7 @@ def moment(stored: int) -> datetime:
 
 
 def moment_or_none(stored: int | None) -> datetime | None:
+    """As `moment`; None for NULL."""
     return None if stored is None else moment(stored)
 
 
@@ -62,10 +64,12 @@ def json_value(text: str) -> Any:
 
 
 def model_text(value: BaseModel | None) -> str | None:
+    """`value` as JSON; NULL for None."""
     return None if value is None else value.model_dump_json()
 
 
 def model_or_none(model: type[M], text: str | None) -> M | None:
+    """The other way. Raises pydantic's ValidationError for what is no such model."""
     return None if text is None else model.model_validate_json(text)
 
 

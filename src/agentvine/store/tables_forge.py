@@ -17,10 +17,14 @@ repositories = Table(
     Column("secret", Text),
     Column("webhook", Text),
     Column("trouble", Text),
+    Column("named", Text),
+    Column("folded", Text),
     UniqueConstraint("address"),
+    Index("ix_repositories_folded", "folded"),
 )
-"""What operators say of repositories. `address` is the normal form of theirs; `credential` says what kind is kept, and
-`secret` and `webhook` are sealed."""
+"""What operators say of repositories. `address` is the normal form of theirs, and `folded` the same in lower case, if
+the forge tells none apart by case; `credential` says what kind is kept, and `secret` and `webhook` are sealed. `named`
+says since when each user is named in the settings."""
 
 repository_spellings = Table(
     "repository_spellings",

@@ -45,11 +45,6 @@ def insert_needs(unit: Unit, task_id: str, needed: Sequence[str]) -> None:
     )
 
 
-def needs_of(unit: Unit, task_id: str) -> tuple[str, ...]:
-    rows = unit.all("SELECT needed_id FROM needs WHERE task_id = :id ORDER BY needed_id", id=task_id)
-    return tuple(row["needed_id"] for row in rows)
-
-
 _GET = """
     SELECT t.id, t.work_order_id, t.created_at AS submitted_at, t.created_by, t.asked, t.permission,
            o.status, o.blocked_by

@@ -86,6 +86,7 @@ def put(unit: Unit, worker: Worker, session: str | None = None, protocol: int = 
 
 
 def get(unit: Unit, worker_id: str) -> Worker | None:
+    """A worker; None if there is none of that id."""
     row = unit.one("SELECT * FROM workers WHERE id = :id", id=worker_id)
     return _worker(row) if row else None
 

@@ -21,6 +21,9 @@ BASE, HEAD = "a" * 40, "b" * 40
 PUSHED = Delivery(kind="push", branch="main", old_sha=BASE, new_sha=HEAD)
 ELSEWHERE = Delivery(kind="branch", branch="agentvine/test/1", new_sha="c" * 40)
 BUNDLE = "bundle"
+LEFT = m.Reply(verdict="answer", message="the left one")
+RIGHT = m.Reply(verdict="answer", message="the right one")
+APPROVED = m.Reply(verdict="approved")
 
 
 def a_task(title: str = "do it", **more: Any) -> NewTask:
@@ -69,7 +72,12 @@ class Hand:
 
     async def complete(self, claimed: m.Claimed, delivery: Delivery = PUSHED, cost: float = 0.0) -> WorkOrder:
         done = m.Completion(token=claimed.lease.token, delivery=delivery, usage=used(cost), summary="I did it.")
-        return await self.plane.complete(claimed.order.id, done)
+        return WorkOrder(**dict(await self.plane.complete(claimed.order.id, done)))
+
+    async def complete_for(self, claimed: m.Claimed, ask: m.ClaimRequest) -> m.Claimed | None:
+        """Complete, and get the next order."""
+        done = m.Completion(token=claimed.lease.token, delivery=PUSHED, usage=used(0.0), next=ask)
+        return (await self.plane.complete(claimed.order.id, done)).next
 
     async def fail(
         self, claimed: m.Claimed, reason: FailureReason = FailureReason.AGENT_CRASHED, cost: float = 0.0

@@ -14,6 +14,7 @@ from agentvine.testing.suites.comments import Comments
 from agentvine.testing.suites.conversations import Conversations
 from agentvine.testing.suites.endings import Endings
 from agentvine.testing.suites.leases import Leases, Workers
+from agentvine.testing.suites.onward import Onward
 from agentvine.testing.suites.people import Audit, Events, Keys, Listings, Submissions
 from agentvine.testing.suites.precedents import Precedents
 from agentvine.testing.suites.reports import Reports
@@ -26,6 +27,7 @@ class ControlPlaneSuite(
     Leases,
     Workers,
     Endings,
+    Onward,
     Conversations,
     Answers,
     Approvals,

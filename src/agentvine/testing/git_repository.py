@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from agentvine.kit.process import run
+from agentvine.kit.process import SYSTEM_PATH, run
 
 ENV = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PATH": SYSTEM_PATH,
     "HOME": "/nonexistent",
     "LANG": "C.UTF-8",
     "GIT_CONFIG_NOSYSTEM": "1",

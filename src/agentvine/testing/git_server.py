@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from agentvine.kit.process import run
+from agentvine.kit.process import SYSTEM_PATH, run
+from agentvine.testing.loopback import LoopbackServer
 
 _LARGEST = 512 * 1024 * 1024
 _REASONS = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error"}
@@ -41,16 +40,14 @@ class _Request:
     body: bytes
 
 
-class GitServer:
+class GitServer(LoopbackServer):
     """Serves every bare repository beneath `root`, for reading and pushing. An async context manager."""
 
     def __init__(self, root: Path, *, password: str | None = None) -> None:
+        super().__init__()
         self._root = root
         self.password = password
         """What is asked for, whatever the user name; None: nothing."""
-        self._server: asyncio.Server | None = None
-        self._port = 0
-        self._handlers: set[asyncio.Task[None]] = set()
         self.fault: Fault | None = None
         self.fault_on = ""
         """Only requests whose path or query holds this text meet the fault."""
@@ -66,45 +63,18 @@ class GitServer:
 
     def url(self, name: str) -> str:
         """The address of repository `name`."""
-        return f"http://127.0.0.1:{self._port}/{name}"
+        return f"{self.address}/{name}"
 
     async def next_request(self) -> None:
         """Wait until another request has come since this was last called."""
         await self._news.wait()
         self._news.clear()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        for task in self._handlers:
-            task.cancel()
-        if self._handlers:
-            await asyncio.wait(self._handlers)
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = asyncio.create_task(self._handle(reader, writer))
-        self._handlers.add(handler)
-        handler.add_done_callback(self._handlers.discard)
-        await asyncio.wait([handler])
-
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            request = await _read(reader, writer)
-            if request is not None:
-                await self._answer(request, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client hung up
-        finally:
-            writer.close()
+    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As in `LoopbackServer`: one request."""
+        request = await _read(reader, writer)
+        if request is not None:
+            await self._answer(request, writer)
 
     async def _answer(self, request: _Request, writer: asyncio.StreamWriter) -> None:
         target = f"{request.path}?{request.query}"
@@ -140,7 +110,7 @@ class GitServer:
 
     async def _backend(self, request: _Request) -> tuple[int, list[tuple[str, str]], bytes]:
         env = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PATH": SYSTEM_PATH,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_PROJECT_ROOT": str(self._root),

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+
+from agentvine.testing.loopback import LoopbackServer
 
 _CHUNK = 65_536
 
@@ -40,14 +40,13 @@ class _Link:
     answered: bool = True
 
 
-class Proxy:
+class Proxy(LoopbackServer):
     """Use it as an async context manager; `url` leads to the server at `host` and `port`."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        super().__init__()
         self._target = (host, port)
         self._mischiefs: list[Mischief] = []
-        self._links: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
         self.shut = False
         self.refused = 0
         """Connections that could not be passed on, because of `cut` or because no server was there."""
@@ -56,19 +55,8 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._break_links()
+        """Leads to the server, through here."""
+        return self.address
 
     def lose_answers(self, part: str, times: int = 1) -> Mischief:
         """The server does what it is asked, and nobody hears of it."""
@@ -81,7 +69,7 @@ class Proxy:
     async def cut(self) -> None:
         """Break all connections, and every new one, until `mend`."""
         self.shut = True
-        await self._break_links()
+        await self.break_links()
 
     def mend(self) -> None:
         self.shut = False
@@ -94,16 +82,8 @@ class Proxy:
         self._mischiefs.append(mischief)
         return mischief
 
-    async def _break_links(self) -> None:
-        for link in self._links:
-            link.cancel()
-        if self._links:
-            await asyncio.wait(set(self._links))
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
+    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As in `LoopbackServer`: pass on what comes, both ways."""
         try:
             with _closing(writer):
                 if self.shut:
@@ -112,10 +92,6 @@ class Proxy:
                     await self._connect(reader, writer)
         except OSError:
             self.refused += 1
-        except asyncio.CancelledError:
-            pass  # a broken connection is what we are for
-        finally:
-            self._links.discard(task)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection(*self._target)

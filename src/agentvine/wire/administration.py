@@ -12,6 +12,8 @@ from agentvine.domain.repository_settings import NewCredential, Repository, Repo
 
 
 class NewKey(Strict):
+    """A key that is to be made."""
+
     name: Line
     scope: Scope
     expires_in_seconds: Annotated[float, Field(gt=0, le=315_360_000, allow_inf_nan=False)] | None = None
@@ -25,12 +27,16 @@ class Rotation(Strict):
 
 
 class CreatedKey(Model):
+    """A key with its secret, which is shown this once."""
+
     key: Key
     secret: str
     """Shown this once; the server keeps only its digest."""
 
 
 class WhoAmI(Model):
+    """The key that asks."""
+
     key: Key
 
 
@@ -55,6 +61,8 @@ class RepositoryChanges(Strict):
 
 
 class SavedRepository(Model):
+    """A repository as it stands now."""
+
     repository: Repository
     webhook_secret: str | None = Field(default=None, repr=False)
     """Shown this once, if one was made."""
@@ -130,10 +138,3 @@ class SigningKeyInfo(Model):
 
     id: Line
     pem: str
-
-
-class EventStreamStart(StrEnum):
-    """Where a stream of events begins when no Last-Event-ID is given."""
-
-    NOW = "now"
-    BEGINNING = "beginning"

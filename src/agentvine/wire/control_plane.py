@@ -117,8 +117,13 @@ class ControlPlane(ErrandPlane, Protocol):
         """Journal what is about to leave. Must come before the push."""
         ...
 
-    async def complete(self, work_order_id: str, completion: m.Completion) -> WorkOrder:
-        """It is delivered. The same completion again gives the same answer."""
+    async def complete(self, work_order_id: str, completion: m.Completion) -> m.Completed:
+        """It is delivered. The same completion again gives the same answer.
+
+        With `next` the answer may bring the next order, as `claim` would. That there is none for the worker, for
+        whatever reason, takes nothing back: if it matters, the worker hears of it when it claims. Only a claim in
+        another's name, or beyond what the key is for, is refused together with the completion.
+        """
         ...
 
     async def fail(self, work_order_id: str, report: m.FailureReport) -> WorkOrder:

@@ -1,26 +1,96 @@
-"""What is said over the wire. Domain types travel as they are; here is what goes around them."""
+"""What is said over the wire. Domain types travel as they are; here is what goes around them.
 
-from typing import Annotated, Generic, Literal, TypeVar
+What workers say stands here; what people say and are shown is in people.py, and can be had from here as well.
+"""
 
-from pydantic import Field, JsonValue, computed_field, field_validator
+from typing import Annotated, Literal
 
-from agentvine.domain.base import Line, Model, Moment, Note, SessionName, Strict, Text
+from pydantic import Field, JsonValue
+
+from agentvine.domain.base import Line, Model, Moment, Note, SessionName, Text
 from agentvine.domain.evidence import Evidence
 from agentvine.domain.execution import Count, Delivery, Execution, Phase, Usage
-from agentvine.domain.ids import ExecutionId, RequestId, TaskId, WorkerId, WorkOrderId
-from agentvine.domain.model_limit import DEFAULT_ACCOUNT, ModelAccount, ModelLimit
-from agentvine.domain.precedent import Remember
-from agentvine.domain.pull_followed import Growing, PullShown
+from agentvine.domain.ids import ExecutionId, RequestId, WorkerId, WorkOrderId
+from agentvine.domain.model_limit import DEFAULT_ACCOUNT, ModelAccount
+from agentvine.domain.pull_followed import Growing
 from agentvine.domain.repository import Sha
 from agentvine.domain.repository_settings import RepositoryRules
 from agentvine.domain.request import RequestKind, ToolUse, WorkerRequest
 from agentvine.domain.retry import Failure
-from agentvine.domain.task import QUEUES, NewTask, QueueName, Specialization, Task
-from agentvine.domain.work_order import Lease, OrderStatus, WorkOrder
+from agentvine.domain.task import QUEUES, QueueName, Specialization, Task
+from agentvine.domain.work_order import Lease, WorkOrder
 from agentvine.domain.worker import Metrics, Worker, WorkerStatus
 from agentvine.domain.worker_types import WorkerType
+from agentvine.wire.people import (
+    Asked,
+    Comment,
+    CommentPage,
+    Inbox,
+    NamedTask,
+    NewComment,
+    Page,
+    QueueLine,
+    QueueReport,
+    Remark,
+    Reply,
+    Retry,
+    TaskBatch,
+    TaskDetail,
+    TaskFilter,
+)
 
-Item = TypeVar("Item")
+__all__ = [
+    "LARGEST_ARTIFACT",
+    "LARGEST_BODY",
+    "LARGEST_WEBHOOK",
+    "LONGEST_WAIT",
+    "MOST_ARTIFACTS",
+    "MOST_ENTRIES",
+    "Asked",
+    "Asking",
+    "ClaimRequest",
+    "Claimed",
+    "Command",
+    "Comment",
+    "CommentPage",
+    "CommentsWanted",
+    "Completed",
+    "Completion",
+    "DeliveryIntent",
+    "Earlier",
+    "EvidenceReport",
+    "FailureReport",
+    "Heartbeat",
+    "HeartbeatReply",
+    "Held",
+    "Inbox",
+    "LeaseRef",
+    "NamedTask",
+    "NewComment",
+    "NewRequest",
+    "Page",
+    "Parking",
+    "PhaseReport",
+    "QueueLine",
+    "QueueReport",
+    "Registered",
+    "Registration",
+    "Remark",
+    "Renewal",
+    "RenewalReply",
+    "RenewedLease",
+    "Reply",
+    "Retry",
+    "Surrender",
+    "TaskBatch",
+    "TaskDetail",
+    "TaskFilter",
+    "Token",
+    "TranscriptBatch",
+    "TranscriptPage",
+    "WorkerConfiguration",
+]
+
 Token = Annotated[int, Field(ge=1, le=2**53)]
 LONGEST_WAIT = 60.0
 """Seconds a long poll may ask for."""
@@ -65,6 +135,8 @@ class Registration(Model):
 
 
 class Registered(Model):
+    """What a worker is told when it has presented itself."""
+
     worker: Worker
     server_version: Line
     lease_seconds: float
@@ -76,6 +148,8 @@ class Registered(Model):
 
 
 class Heartbeat(Model):
+    """How a worker is, told every few seconds."""
+
     status: WorkerStatus
     current_tasks: Annotated[tuple[WorkOrderId, ...], Field(max_length=1000)] = ()
     metrics: Metrics = Metrics()
@@ -91,6 +165,8 @@ class Command(Model):
 
 
 class HeartbeatReply(Model):
+    """What the server wants of the worker."""
+
     commands: tuple[Command, ...] = ()
 
 
@@ -140,22 +216,30 @@ class Claimed(Model):
 
 
 class LeaseRef(Model):
+    """A lease, by its order and its token."""
+
     work_order_id: WorkOrderId
     token: Token
 
 
 class Renewal(Model):
+    """All of a worker's leases, to be renewed at once."""
+
     worker_id: WorkerId
     leases: Annotated[tuple[LeaseRef, ...], Field(min_length=1, max_length=1000)]
 
 
 class RenewedLease(Model):
+    """What became of one of them. `expires_at`: of a renewed one."""
+
     work_order_id: WorkOrderId
     status: Literal["renewed", "lost", "cancelled"]
     expires_at: Moment | None = None
 
 
 class RenewalReply(Model):
+    """What became of each, in the order in which they were named."""
+
     leases: tuple[RenewedLease, ...]
 
 
@@ -191,6 +275,8 @@ class TranscriptBatch(Held):
 
 
 class TranscriptPage(Model):
+    """A part of a transcript."""
+
     entries: tuple[dict[str, JsonValue], ...]
     next: Count
     """Where to go on reading."""
@@ -199,22 +285,38 @@ class TranscriptPage(Model):
 
 
 class EvidenceReport(Held):
+    """What the verification found, of which commit."""
+
     evidence: Evidence
     head_sha: Sha | None = None
 
 
 class DeliveryIntent(Held):
+    """What is about to be pushed: said before, so that nobody who comes after pushes it twice."""
+
     delivery: Delivery
 
 
 class Completion(Held):
+    """The order is done: it was delivered."""
+
     delivery: Delivery
     usage: Usage
     summary: Text = ""
     """Claude's last message."""
+    next: ClaimRequest | None = None
+    """What the worker would like to do next. It is looked for once, without waiting, in the same transaction."""
+
+
+class Completed(WorkOrder):
+    """The order that was completed, and what comes next; whoever asked for nothing reads an order."""
+
+    next: Claimed | None = None
 
 
 class FailureReport(Held):
+    """The order could not be carried out, and why."""
+
     failure: Failure
     usage: Usage = Usage()
 
@@ -250,153 +352,3 @@ class Parking(Held):
 
     request: NewRequest
     usage: Usage = Usage()
-
-
-# ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Reply(Strict):
-    """A person's answer to a request."""
-
-    verdict: Literal["answer", "approved", "denied"]
-    message: Text = ""
-    changed_input: dict[str, JsonValue] | None = None
-    """With the approval of a call: the input with which it is to be made instead."""
-    remember: Remember | None = None
-    """Settle the like with this answer when it is asked again."""
-
-
-Remark = Annotated[Text, Field(min_length=1, max_length=8000)]
-"""What a person says to the agent; short enough to reach it in the middle of its work."""
-
-
-class NewComment(Strict):
-    """What a person wants to say to whoever works on a task."""
-
-    text: Remark
-
-    @field_validator("text")
-    @classmethod
-    def _says_something(cls, text: str) -> str:
-        if not text.strip():
-            raise ValueError("a comment says something")
-        return text
-
-
-class Comment(Model):
-    """What a person said of a task while its order lives. Numbered from 1 on for each order."""
-
-    task_id: TaskId
-    work_order_id: WorkOrderId
-    number: Count
-    at: Moment
-    author: Line
-    """`key:<id>`."""
-    text: Text
-
-
-class CommentPage(Model):
-    """Comments of one order, oldest first."""
-
-    comments: tuple[Comment, ...] = ()
-
-
-class Retry(Strict):
-    """What is to be different this time; whoever goes on with the work is told it first."""
-
-    comment: Remark | None = None
-
-
-class NamedTask(Strict):
-    """A task of a batch. The other tasks of the batch know it by its name, which is not kept."""
-
-    name: Line
-    needs_names: Annotated[tuple[Line, ...], Field(max_length=100)] = ()
-    """Tasks of the same batch that it needs, besides those that `task.needs` names by id."""
-    task: NewTask
-
-
-class TaskBatch(Strict):
-    """Tasks that are accepted together or not at all."""
-
-    tasks: Annotated[tuple[NamedTask, ...], Field(min_length=1, max_length=200)]
-
-
-class Page(Model, Generic[Item]):
-    """A part of a listing. `next_cursor` is opaque; None: that was all."""
-
-    items: tuple[Item, ...]
-    next_cursor: str | None = None
-
-
-class Asked(Model):
-    """An open request, and what one has to know of its task to see whose it is to answer."""
-
-    request: WorkerRequest
-    title: Line
-    type: WorkerType
-    repository: str
-    parked: bool
-    """True: the order waits without a slot. False: a worker holds its slot for the answer."""
-
-
-class Inbox(Model):
-    """Open requests, the one that waits longest first."""
-
-    items: tuple[Asked, ...]
-    total: Count
-    """How many there are, with those on other pages."""
-    position: Count
-    """The number of an event: all before it is in here. Follow the events from it to miss nothing."""
-    next_cursor: str | None = None
-
-
-class TaskDetail(Model):
-    """A task and what became of it."""
-
-    task: Task
-    order: WorkOrder
-    executions: tuple[Execution, ...] = ()
-    requests: tuple[WorkerRequest, ...] = ()
-    summary: str = ""
-    pull_request: PullShown | None = None
-    """What the forge showed last of the pull request that it opened or lets grow, if that is followed."""
-
-
-class TaskFilter(Model):
-    status: str | None = None
-    type: WorkerType | None = None
-    repository: str | None = None
-
-
-class QueueLine(Model):
-    """One queue and type."""
-
-    queue: str
-    type: WorkerType
-    pending: int = 0
-    blocked: int = 0
-    delayed: int = 0
-    """Pending, but `not_before` lies ahead."""
-    running: int = 0
-    waiting: int = 0
-    oldest_pending_seconds: float | None = None
-
-
-class QueueReport(Model):
-    lines: tuple[QueueLine, ...]
-    totals: dict[OrderStatus, int]
-    dead_letters: tuple[WorkOrder, ...] = ()
-    """The latest failed orders, at most 100."""
-    limits: tuple[ModelLimit, ...] = ()
-    """Model accounts whose limit is used up: their workers get no orders until it is over."""
-
-    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
-    @property
-    def demand(self) -> dict[WorkerType, int]:
-        """For every worker type, how many of its orders run, or would at once if there were a worker: what to scale by.
-        What is blocked, delayed or waiting needs none."""
-        wanted = dict.fromkeys(WorkerType, 0)
-        for line in self.lines:
-            wanted[line.type] += line.pending - line.delayed + line.running
-        return wanted

@@ -30,6 +30,7 @@ class Route:
 
     @property
     def full(self) -> str:
+        """The path below the server's address, with the names of its parameters in it."""
         return BASE + self.path
 
     def url(self, **ids: str) -> str:

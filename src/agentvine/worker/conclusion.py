@@ -21,6 +21,8 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
+    """It did not work out, and why."""
+
     failure: Failure
 
 

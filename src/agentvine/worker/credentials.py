@@ -9,7 +9,6 @@ can go to no other host.
 
 import contextlib
 import os
-import pwd
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +19,13 @@ from typing import Protocol
 from pydantic import SecretStr, ValidationError
 
 from agentvine.domain.git_credential import Address, CredentialBook, GitCredential, understood
+from agentvine.kit import credential_command
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import hide
-from agentvine.kit.process import ProcessNotFound, ProcessTimeout, run
+from agentvine.kit.process import ProcessNotFound, ProcessTimeout
 from agentvine.kit.sealed import SealBroken, key_beside, read_key, unseal
 from agentvine.worker.git_errors import GitFailed, GitTrouble
 
-_COMMAND_SECONDS = 30.0
-_COMMAND_OUTPUT = 65_536
 _SSH = (
     *("-o BatchMode=yes", "-o ConnectTimeout=10", "-o ServerAliveInterval=15", "-o ServerAliveCountMax=4"),
     *("-o StrictHostKeyChecking=yes", "-o ForwardAgent=no", "-o ForwardX11=no", "-o PermitLocalCommand=no"),
@@ -86,7 +84,7 @@ class CommandCredentials:
     `username=…` and `password=…`, or just the token; nothing at all if it knows none. Asked for HTTP only.
     """
 
-    def __init__(self, argv: Sequence[str], *, timeout: float = _COMMAND_SECONDS) -> None:
+    def __init__(self, argv: Sequence[str], *, timeout: float = credential_command.LONGEST) -> None:
         self._argv = list(argv)
         self._timeout = timeout
 
@@ -95,18 +93,9 @@ class CommandCredentials:
         if not url.startswith(("https://", "http://")):
             return None
         address, what = Address.of(url), f"find the credential for {url}"
-        asked = f"protocol={address.scheme}\nhost={address.host}\npath={address.path}\n\n".encode()
-        home = pwd.getpwuid(os.geteuid()).pw_dir
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": home, "LANG": "C.UTF-8"}
         try:
-            done = await run(
-                self._argv,
-                cwd=None,
-                env=environment,
-                stdin=asked,
-                timeout=self._timeout,
-                output_limit=_COMMAND_OUTPUT,
-                guarded=True,
+            done = await credential_command.ask_for_credential(
+                self._argv, scheme=address.scheme, host=address.host, path=address.path, timeout=self._timeout
             )
         except ProcessTimeout as late:
             why = f"fatal: GIT_CREDENTIAL_COMMAND did not end within {self._timeout:g} s"

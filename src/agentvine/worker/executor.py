@@ -15,12 +15,14 @@ from agentvine.domain.request import RequestKind
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit import failpoints
+from agentvine.kit.clock import Clock
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import logger
 from agentvine.wire.lending import HandedCredential
 from agentvine.wire.messages import Claimed, NewRequest
 from agentvine.worker.access import Access
 from agentvine.worker.agent.boxed import claude_in
+from agentvine.worker.agent.claude import made_ready
 from agentvine.worker.agent.sessions import recording
 from agentvine.worker.bench import boxed, prepare, set_up
 from agentvine.worker.beside import beside, vital
@@ -126,7 +128,8 @@ class TaskExecutor:
 
     async def _work(self, job: Job, start: Start) -> Verified | Failed | Parked:
         base = await job.mirror.resolve(job.claimed.order.branch) if isinstance(start, Fresh) else start.base
-        bench = await prepare(job, start, base)
+        async with beside("loading the agent", job.shop.agent_ready()):
+            bench = await prepare(job, start, base)
         await failpoints.reached("prepare.after_workspace")
         secrets = [job.shop.model.api_key] if job.shop.model.api_key else []
         async with AsyncExitStack() as stack:
@@ -201,22 +204,15 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
     git = Git(root / "home", credentials=credentials)
     toolchain = Toolchain.of_this_worker(config.tool_path)
     boxes = await _boxes(config, toolchain)
-    verifier = Verifier(
-        boxes,
-        BaseResults(root / "base-results"),
-        clock,
-        surroundings=f"{toolchain.path} {config.sandbox}",
-        longest=config.test_timeout,
-        environments=Environments(root / "environments"),
-    )
     shop = Workshop(
         root=root,
         agent_in=partial(claude_in, clock=clock),
+        agent_ready=made_ready,
         git=git,
         mirrors=Mirrors(git, root / "mirrors"),
         spares=Spares(root / "spares"),
         boxes=boxes,
-        verifier=verifier,
+        verifier=_verifier(config, boxes, toolchain, clock),
         forges=Forges(read_forges(config.forges), credentials, clock),
         queue=around.queue,
         clock=clock,
@@ -234,6 +230,17 @@ async def make_executor(around: Surroundings) -> TaskExecutor:
         served=served,
     )
     return TaskExecutor(shop, partial(examine, root, config.model_access, config, toolchain))
+
+
+def _verifier(config: WorkerConfig, boxes: Boxes, toolchain: Toolchain, clock: Clock) -> Verifier:
+    return Verifier(
+        boxes,
+        BaseResults(config.workspace_dir / "base-results"),
+        clock,
+        surroundings=f"{toolchain.path} {config.sandbox}",
+        longest=config.test_timeout,
+        environments=Environments(config.workspace_dir / "environments"),
+    )
 
 
 async def _boxes(config: WorkerConfig, toolchain: Toolchain) -> Boxes:

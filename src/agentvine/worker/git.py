@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentvine.domain.git_credential import GitCredential
-from agentvine.kit.process import Completed, ProcessTimeout, run
+from agentvine.kit.process import SYSTEM_PATH, Completed, ProcessTimeout, run
 from agentvine.worker.credentials import PLAIN_SSH, Credentials, NoCredentials, handed, without_secret
 from agentvine.worker.git_errors import GitFailed, GitTrouble, classify
 
@@ -103,7 +103,7 @@ def transports(url: str | None) -> tuple[str, ...]:
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The whole environment of a git command. `home` is a private, empty folder; `extra` is the operator's to give."""
     return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PATH": SYSTEM_PATH,
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "GIT_CONFIG_NOSYSTEM": "1",

@@ -1,6 +1,6 @@
 """One execution's belongings: what it was given, where it works, with what tools."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,10 @@ from agentvine.worker.storing import Shelf
 from agentvine.worker.verification.verify import Subject, Verifier
 
 
+async def _is_ready() -> None:
+    """Of an agent that needs nothing to be ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workshop:
     """What all executions of a worker share. `root` is where mirrors, places and results are kept on this host."""
@@ -48,6 +52,8 @@ class Workshop:
     forges: Forges
     queue: QueueClient
     clock: Clock
+    agent_ready: Callable[[], Coroutine[object, object, None]] = _is_ready
+    """Awaited while an execution is prepared: what the agent needs once in this process, so that it need not wait."""
     model: ModelAccess = field(default_factory=lambda: ModelAccess(None, None))
     watchdog: Watchdog = field(default_factory=Watchdog)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -91,14 +97,17 @@ class Job:
 
     @property
     def task(self) -> NewTask:
+        """What was asked for."""
         return self.claimed.task.asked
 
     @property
     def profile(self) -> WorkerProfile:
+        """What the task's type brings with it."""
         return PROFILES[self.task.type]
 
     @property
     def tools(self) -> ToolPolicy:
+        """What the agent may do: what its type may, as far as this worker offers it."""
         return policy_of(self.task.type, self.shop.tools)
 
     @property
@@ -108,6 +117,7 @@ class Job:
 
     @property
     def execution_id(self) -> str:
+        """Of this attempt."""
         return self.claimed.lease.execution_id
 
     @property

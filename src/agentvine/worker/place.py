@@ -43,18 +43,22 @@ class Place:
 
     @property
     def workspace(self) -> Path:
+        """Where the agent works."""
         return self.root / "workspace"
 
     @property
     def private(self) -> Path:
+        """The worker's own."""
         return self.root / "private"
 
     @property
     def checkouts(self) -> Path:
+        """Clean checkouts in which base and result are tested."""
         return self.root / "checkouts"
 
     @property
     def results(self) -> Path:
+        """Commits on their way out."""
         return self.root / "results"
 
 

@@ -3,6 +3,9 @@
 One claim is under way at a time, as a long poll under an execution id that this worker made. Until a claim is answered
 it is asked again under the same id, which gets the same order: a lost answer costs nothing.
 
+Whoever completes an order while all slots are taken asks for the next one in the same breath, so that a slot which is
+fed from a long queue says one thing to the server where it would say two, and no other waits for it.
+
 When the worker is told to leave, the poll is given up in the middle. The server may have claimed an order for it at
 just that moment, so it is asked once more under the same id without waiting, and what comes is released at once: that
 costs the order milliseconds and no attempt. If even that gets no answer, deregistering ends the lease; and if that does
@@ -33,7 +36,7 @@ from agentvine.kit.shutdown import Shutdown
 from agentvine.wire.control_plane import ControlPlane
 from agentvine.wire.messages import Claimed, ClaimRequest, Surrender
 from agentvine.worker.breaker import Breaker
-from agentvine.worker.conclusion import Conclusion, Executor, Failed, Progress
+from agentvine.worker.conclusion import Conclusion, Delivered, Executor, Failed, Progress
 from agentvine.worker.heartbeat import Condition
 from agentvine.worker.lease import Holding, LeaseKeeper
 from agentvine.worker.report import Released, Reporter
@@ -97,11 +100,8 @@ class Pool:
         try:
             while await self._slot_is_free():
                 claimed = await self._claim()
-                if claimed is not None and self._breaker.why is not None:  # it broke while this was asked for
-                    await self._give_back(claimed, self._breaker.why)
-                elif claimed is not None:
-                    await failpoints.reached("claim.after_reply")
-                    self._begin(claimed)
+                if claimed is not None:
+                    await self._received(claimed)
             await self._finish(self._config.grace_seconds)
         finally:
             await self._hand_back()
@@ -178,6 +178,16 @@ class Pool:
             surrender = Surrender(token=claimed.lease.token, why=why)
             await self._plane.release(claimed.order.id, surrender)
 
+    async def _received(self, claimed: Claimed) -> None:
+        """Begin, or give back what this worker has lost its use for while it was asked for."""
+        if self._breaker.why is not None:
+            await self._give_back(claimed, self._breaker.why)
+        elif self._shutdown.draining.is_set():
+            await self._give_back(claimed)
+        else:
+            await failpoints.reached("claim.after_reply")
+            self._begin(claimed)
+
     async def _recover(self, error: AgentVineError, attempt: int) -> None:
         delay = self._backoff.delay(attempt)
         _log.warning("cannot claim", attempt=attempt, again_in=round(delay, 1), reason=error.message)
@@ -206,6 +216,13 @@ class Pool:
             number=self._claims,
         )
 
+    def _next_request(self) -> ClaimRequest | None:
+        """To go with a completion. None if its slot is not to be filled, or a claim is under way for another one."""
+        leaving = self._shutdown.draining.is_set() or self._breaker.why is not None
+        if leaving or len(self._running) < self._config.slots:
+            return None
+        return self._request(self._new_execution_id(), 0.0)
+
     def _new_execution_id(self) -> str:
         self._claims += 1
         return new_id("exe", self._clock.now())
@@ -225,10 +242,11 @@ class Pool:
         self._bell.ring()
 
     async def _carry_out(self, claimed: Claimed) -> None:
-        """An order's whole stay at this worker."""
+        """An order's whole stay at this worker, and the next order in its slot if that comes with its completion."""
         holding = await self._taken(claimed)
         if holding is None:
             return
+        following: Claimed | None = None
         await failpoints.reached("start.after_reply")
         self._condition.changed()
         try:
@@ -236,9 +254,12 @@ class Pool:
             conclusion = await self._conclude(holding, progress)
             if conclusion is not None:
                 conclusion = await self._judged(conclusion)
-                await self._reporter.report(holding, conclusion, progress.usage)
+                ask = self._next_request() if isinstance(conclusion, Delivered) else None
+                following = await self._reporter.report(holding, conclusion, progress.usage, ask)
         finally:
             self._leases.let_go(holding)
+        if following is not None:
+            await self._received(following)
 
     async def _judged(self, conclusion: Conclusion | Released) -> Conclusion | Released:
         """What is to be reported: an order is not to blame for what is wrong with this worker's surroundings."""

@@ -86,7 +86,7 @@ class RedactingPlane:
     async def deliver(self, work_order_id: str, intent: m.DeliveryIntent) -> Execution:
         return await self._plane.deliver(work_order_id, intent)
 
-    async def complete(self, work_order_id: str, completion: m.Completion) -> WorkOrder:
+    async def complete(self, work_order_id: str, completion: m.Completion) -> m.Completed:
         summary = self._redactor.text(completion.summary)
         return await self._plane.complete(work_order_id, completion.model_copy(update={"summary": summary}))
 

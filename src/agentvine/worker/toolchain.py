@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+from agentvine.kit.process import SYSTEM_PATH
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import Query
 
 from agentvine.domain.audit import AuditEntry
-from agentvine.server.api.endpoints import After, Api, Cursor, Desk, Limit
+from agentvine.server.api.operations import After, Cursor, Desk, Limit, Operations
 from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 
-api = Api("audit")
+api = Operations("audit")
 _Hash = Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$", description="The hash that this entry must have")]
 
 

@@ -12,11 +12,11 @@ from agentvine.domain.errors import AgentVineError
 from agentvine.domain.event import Event
 from agentvine.domain.ids import TaskId
 from agentvine.kit.logs import logger
-from agentvine.server.api.endpoints import Api, Desk, Serving
+from agentvine.server.api.operations import Desk, Operations, Serving
 from agentvine.server.waits import Waits
 from agentvine.wire import routes
 
-api = Api("events")
+api = Operations("events")
 _log = logger("events")
 KEEP_ALIVE_SECONDS = 15.0
 _SSE = "text/event-stream"

@@ -1,11 +1,11 @@
 """API keys."""
 
 from agentvine.domain.key import Key
-from agentvine.server.api.endpoints import Api, Desk
+from agentvine.server.api.operations import Desk, Operations
 from agentvine.wire import administration as adm
 from agentvine.wire import routes
 
-api = Api("keys")
+api = Operations("keys")
 
 
 @api.route(routes.WHO_AM_I)

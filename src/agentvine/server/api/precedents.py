@@ -1,11 +1,11 @@
 """Answers of people that were kept to settle the like."""
 
 from agentvine.domain.precedent import Precedent
-from agentvine.server.api.endpoints import Api, Cursor, Desk, Limit
+from agentvine.server.api.operations import Cursor, Desk, Limit, Operations
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 
-api = Api("precedents")
+api = Operations("precedents")
 
 
 @api.route(routes.PRECEDENTS)

@@ -1,6 +1,6 @@
-"""The queue: claiming, keeping and seeing it."""
+"""The queue: claiming from it, and keeping what was claimed."""
 
-from agentvine.server.api.endpoints import Api, Desk
+from agentvine.server.api.endpoints import Api
 from agentvine.server.metrics import Metrics
 from agentvine.wire import messages as m
 from agentvine.wire import routes
@@ -24,9 +24,3 @@ async def claim(plane: ControlPlane, ask: m.ClaimRequest) -> m.Claimed | None:
 async def renew(plane: ControlPlane, renewal: m.Renewal) -> m.RenewalReply:
     """Keep leases: one line for each one asked about, never refused for a lost one."""
     return await plane.renew(renewal)
-
-
-@api.route(routes.QUEUE)
-async def queue(desk: Desk) -> m.QueueReport:
-    """Depth, ages and dead letters."""
-    return await desk.queue()

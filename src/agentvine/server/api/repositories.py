@@ -4,14 +4,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agentvine.domain.repository_settings import Repository
-from agentvine.server.api.endpoints import Api, Cursor, Desk, Limit, Plane, Serving
+from agentvine.server.api.operations import Cursor, Desk, Limit, Operations, Plane, Serving
 from agentvine.server.privacy import check_private, not_to_be_kept
 from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
 from agentvine.wire import routes
+from agentvine.wire.errands import ErrandHeld
 from agentvine.wire.lending import HandedCredential
 
-api = Api("repositories")
+api = Operations("repositories")
 
 
 @api.route(routes.REPOSITORIES)
@@ -53,6 +54,15 @@ async def hand_out(request: Request, serving: Serving, plane: Plane, work_order_
     """What is kept for the repository of an order, for the worker that holds it."""
     check_private(request.scope, serving)
     return not_to_be_kept(handed(await plane.credential(work_order_id, held)))
+
+
+@api.route(routes.ERRAND_CREDENTIAL, responses={204: {"description": "None is kept"}}, response_model=HandedCredential)
+async def errand_credential(
+    request: Request, serving: Serving, plane: Plane, errand_id: str, held: ErrandHeld
+) -> Response:
+    """What is kept for the repository of an errand, for the worker that has it."""
+    check_private(request.scope, serving)
+    return not_to_be_kept(handed(await plane.errand_credential(errand_id, held)))
 
 
 def handed(credential: HandedCredential | None) -> Response:

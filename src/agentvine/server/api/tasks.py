@@ -7,11 +7,11 @@ from fastapi import Query
 from agentvine.domain.task import NewTask, Task, TaskStatus
 from agentvine.domain.work_order import WorkOrder
 from agentvine.domain.worker_types import TaskType
-from agentvine.server.api.endpoints import Api, Cursor, Desk, IdempotencyKey, Limit, Plain
+from agentvine.server.api.operations import Cursor, Desk, IdempotencyKey, Limit, Operations, Plain
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 
-api = Api("tasks")
+api = Operations("tasks")
 _Repository = Annotated[str | None, Query(max_length=1000, pattern=Plain)]
 
 

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import Path
 
 from agentvine.domain.model_limit import ModelLimit
-from agentvine.server.api.endpoints import Api, Desk
+from agentvine.server.api.operations import Desk, Operations
 from agentvine.wire import administration as adm
 from agentvine.wire import routes
 
-api = Api("upkeep")
+api = Operations("upkeep")
 _Account = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,40}$", description="As the listing names it")]
 
 

@@ -6,12 +6,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from agentvine.domain.forge import ForgeKind
-from agentvine.server.api.endpoints import Api, Serving
+from agentvine.server.api.operations import Operations, Serving
 from agentvine.server.refusals import plain_refusal
 from agentvine.server.webhooks import NotJson
 from agentvine.wire import routes
 
-api = Api("webhooks")
+api = Operations("webhooks")
 _KINDS = {kind.value: kind for kind in ForgeKind if kind is not ForgeKind.NONE}
 
 

@@ -1,9 +1,10 @@
-"""Work orders: what the worker that holds one says of it, and what people do with one."""
+"""Work orders: what the worker that holds one says of it."""
 
 from agentvine.domain.execution import Execution
 from agentvine.domain.request import WorkerRequest
-from agentvine.domain.work_order import OrderStatus, WorkOrder
-from agentvine.server.api.endpoints import Api, Cursor, Desk, Limit
+from agentvine.domain.work_order import WorkOrder
+from agentvine.server.api.endpoints import Api
+from agentvine.server.metrics import Metrics
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 from agentvine.wire.control_plane import ControlPlane
@@ -17,9 +18,15 @@ async def start(plane: ControlPlane, held: m.Held, work_order_id: str) -> m.Rene
     return await plane.start(work_order_id, held)
 
 
-@api.hot(routes.COMPLETE, counted=lambda metrics, _, __: metrics.completions.inc())
-async def complete(plane: ControlPlane, completion: m.Completion, work_order_id: str) -> WorkOrder:
-    """The order is delivered. The same completion again gives the same answer."""
+def _count_completion(metrics: Metrics, _: m.Completion, completed: m.Completed) -> None:
+    metrics.completions.inc()
+    if completed.next is not None:
+        metrics.claims.inc()
+
+
+@api.hot(routes.COMPLETE, counted=_count_completion)
+async def complete(plane: ControlPlane, completion: m.Completion, work_order_id: str) -> m.Completed:
+    """The order is delivered. The same completion again gives the same answer, and with `next` the next order."""
     return await plane.complete(work_order_id, completion)
 
 
@@ -51,29 +58,3 @@ async def park(plane: ControlPlane, parking: m.Parking, work_order_id: str) -> W
 async def hear_comments(plane: ControlPlane, wanted: m.CommentsWanted, work_order_id: str) -> m.CommentPage:
     """What people said of an order, for the worker that holds it; waits for a comment if there is none yet."""
     return await plane.comments(work_order_id, wanted)
-
-
-@api.route(routes.WORK_ORDERS)
-async def work_orders(
-    desk: Desk, status: OrderStatus | None = None, cursor: Cursor = None, limit: Limit = 50
-) -> m.Page[WorkOrder]:
-    """Work orders, newest first."""
-    return await desk.work_orders(status, cursor, limit)
-
-
-@api.route(routes.WORK_ORDER)
-async def work_order(desk: Desk, work_order_id: str) -> WorkOrder:
-    """A work order."""
-    return await desk.work_order(work_order_id)
-
-
-@api.route(routes.CANCEL_ORDER)
-async def cancel_order(desk: Desk, work_order_id: str) -> WorkOrder:
-    """End a live work order. Cancelling it again changes nothing."""
-    return await desk.cancel_order(work_order_id)
-
-
-@api.route(routes.REQUEUE)
-async def requeue(desk: Desk, work_order_id: str) -> WorkOrder:
-    """Take a failed work order out of the dead letters and queue it again."""
-    return await desk.requeue(work_order_id)

@@ -3,17 +3,17 @@
 import asyncio
 import json
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from agentvine.testing.forges.description import Description
 from agentvine.testing.forges.world import Job, Pull, Talk, World
+from agentvine.testing.loopback import LoopbackServer
 
 
 class Fault(StrEnum):
@@ -69,7 +69,7 @@ class Refused(Exception):
 Handler = Callable[[Call], Answer]
 
 
-class ForgeServer(ABC):
+class ForgeServer(LoopbackServer):
     """Plays one forge with one repository, `world`. An async context manager."""
 
     steps = True
@@ -78,6 +78,7 @@ class ForgeServer(ABC):
     """The path below which the API is."""
 
     def __init__(self, description: Description, world: World, token: str) -> None:
+        super().__init__()
         self.world = world
         self.token = token
         self.calls: list[str] = []
@@ -97,8 +98,6 @@ class ForgeServer(ABC):
         """What each request said of who asks."""
         self._description = description
         self._routes = [(method, path, _pattern(path), do) for (method, path), do in self.routes().items()]
-        self._server: asyncio.Server | None = None
-        self._busy: set[asyncio.Task[None]] = set()
 
     @abstractmethod
     def routes(self) -> Mapping[tuple[str, str], Handler]:
@@ -131,35 +130,12 @@ class ForgeServer(ABC):
     @property
     def url(self) -> str:
         """The forge's address."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self.address
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._busy:
-            task.cancel()
-        if self._busy:
-            await asyncio.wait(self._busy)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._busy.add(task)
-        try:
-            if (call := await _read(reader)) is not None:
-                await self._answer(call, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # hung up, or the test is over
-        finally:
-            self._busy.discard(task)
-            writer.close()
+    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As in `LoopbackServer`: one request."""
+        if (call := await _read(reader)) is not None:
+            await self._answer(call, writer)
 
     async def _answer(self, call: Call, writer: asyncio.StreamWriter) -> None:
         fault = self.faults.get(len(self.calls))

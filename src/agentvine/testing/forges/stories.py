@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from agentvine.domain.errand import LookAtIssue, LookAtPull, LookForWork, RunAgain, Say
+from agentvine.domain.forge import PullHead
 from agentvine.testing.forges.played import BRANCH, HEAD
 from agentvine.testing.forges.server import ForgeServer
 from agentvine.testing.forges.world import BEGAN, BOT, CALC, NAME, OWNER
@@ -79,11 +80,17 @@ async def looking_for_work(server: ForgeServer, lookout: Lookout) -> None:
     quiet = world.add("quiet")
     command = world.talk(talked.number, "noor", "/agentvine bugfix")
     world.talk(pull.number, "mira", "/agentvine review", "calc.py", 3)
+    strange = world.add("of-a-copy")
+    strange.ours = False
+    world.talk(strange.number, "mira", "/agentvine review", "calc.py", 3)
     for talk in world.talks[:1]:
         talk.at = BEGAN - timedelta(days=9)
     found = await lookout.work(LookForWork(repository=URL, label="agentvine", since=BEGAN + timedelta(minutes=5)))
     issues = {one.number: one for one in found.issues}
-    assert set(issues) == {labelled.number, talked.number, pull.number}
+    assert set(issues) == {labelled.number, talked.number, pull.number, strange.number}
+    assert issues[pull.number].head == PullHead(branch="by-hand", own=True)
+    assert issues[strange.number].head == PullHead(branch="of-a-copy", own=False)
+    assert issues[talked.number].head is None
     assert quiet.number not in issues
     one = issues[labelled.number]
     assert (one.title, one.body, one.author, one.is_open) == ("An area", "Please.", "mira", True)

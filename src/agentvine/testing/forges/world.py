@@ -135,6 +135,8 @@ class World:
     """Of the head commit, by name, from elsewhere than the forge's own CI: pending, success or failure."""
     conflicts: bool = False
     """Of every open pull request."""
+    began: datetime = BEGAN
+    """From when on its clock counts."""
     _last: int = 100
     _ticks: int = 0
 
@@ -145,7 +147,7 @@ class World:
     def now(self) -> datetime:
         """A second after the last time that it was asked."""
         self._ticks += 1
-        return BEGAN + timedelta(seconds=self._ticks)
+        return self.began + timedelta(seconds=self._ticks)
 
     def next_number(self) -> int:
         return 1 + max([0, *(one.number for one in self.pulls), *(one.number for one in self.issues)])

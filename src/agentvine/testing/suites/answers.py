@@ -8,7 +8,7 @@ from agentvine.domain.event import Event, EventKind
 from agentvine.domain.request import RequestKind, RequestStatus, ToolUse, Unanswered
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
-from agentvine.testing.cast import Hand, a_task, a_worker
+from agentvine.testing.cast import APPROVED, LEFT, RIGHT, Hand, a_task, a_worker
 from agentvine.testing.site import Site
 from agentvine.testing.suites.people import events_until
 from agentvine.wire import messages as m
@@ -18,9 +18,6 @@ CALL = ToolUse(tool="Bash", input={"command": "npm install left-pad"}, rule="add
 OTHER_CALL = ToolUse(tool="Bash", input={"command": "npm install"}, rule="adds a dependency", digest="e" * 64)
 CHANGED_DIGEST = "1dd09689c78cd5e2c05eebb06370d1e7ca523f4777ffe7b8dee9b937807744e5"
 """`printf '["Bash",{"command":"npm install left-pad@1"}]' | sha256sum`"""
-LEFT = m.Reply(verdict="answer", message="the left one")
-RIGHT = m.Reply(verdict="answer", message="the right one")
-APPROVED = m.Reply(verdict="approved")
 DENIED = m.Reply(verdict="denied", message="not that package")
 
 

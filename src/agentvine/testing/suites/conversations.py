@@ -10,13 +10,8 @@ from agentvine.domain.key import Role, Scope
 from agentvine.domain.request import RequestKind, RequestStatus
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
-from agentvine.testing.cast import a_task, a_worker
+from agentvine.testing.cast import APPROVED, LEFT, RIGHT, a_task, a_worker
 from agentvine.testing.site import Site
-from agentvine.wire import messages as m
-
-LEFT = m.Reply(verdict="answer", message="the left one")
-RIGHT = m.Reply(verdict="answer", message="the right one")
-APPROVED = m.Reply(verdict="approved")
 
 
 class Conversations:

@@ -39,6 +39,7 @@ async def changed(desk: FrontDesk, repository: Repository, **changes: object) ->
 class Repositories:
     async def test_a_repository_is_known_by_any_spelling_until_it_is_removed(self, site: Site) -> None:
         desk = await site.front_desk()
+        await a_worker(site)  # that may look for work there: else the repository says that nobody does
         first = await told(desk, concurrency=2, intake={"label": "agentvine", "users": ["kim"]})
         with pytest.raises(Conflict):
             await told(desk, SPELLED)
@@ -190,7 +191,7 @@ class RepositoryRules:
         await told(desk, SPELLED, default_branch="trunk")
         assert (await desk.submit(nameless)).asked.branch == "trunk"
         assert (await desk.submit_all(batch))[0].asked.branch == "trunk"
-        assert (await desk.submit(a_task(branch="other"))).asked.branch == "other"
+        assert (await desk.submit(a_task(branch="other", priority=-1))).asked.branch == "other"
         assert (await (await a_worker(site)).take()).order.branch == "trunk"
 
     async def test_workers_are_told_the_rules(self, site: Site) -> None:
@@ -259,11 +260,12 @@ class RepositoryRules:
         assert first.budget_left_usd == 3.0
         report = m.PhaseReport(token=first.lease.token, phase=Phase.WORKING, usage=used(1.0))
         await worker.plane.phase(first.lease.execution_id, report)
-        second = await worker.take_and_start()
-        assert second.budget_left_usd == 2.0
+        assert await worker.claim() is None, "the first may still spend all of it"
         assert (await desk.repository(there.id)).spent_today_usd == 1.0
         await worker.complete(first, cost=1.25)
         assert (await desk.repository(there.id)).spent_today_usd == 1.25
+        second = await worker.take_and_start()
+        assert second.budget_left_usd == 1.75
         after = await worker.fail(second, FailureReason.BUDGET_EXCEEDED, cost=2.0)
         assert after.status is OrderStatus.PENDING
         assert after.failure is not None
@@ -281,8 +283,41 @@ class RepositoryRules:
         await site.pass_time(site.terms.reaper_interval)
         assert (await desk.repository(there.id)).spent_today_usd == 0
         worker = await a_worker(site, "wrk_tomorrow")
-        assert (await worker.take()).budget_left_usd == 3.0  # its own: two of five were spent
-        assert (await worker.take()).budget_left_usd == 4.0
+        own = await worker.take_and_start()
+        assert own.budget_left_usd == 3.0  # two of five were spent
+        assert await worker.claim() is None
+        await worker.complete(own, cost=0.5)
+        assert (await worker.take()).budget_left_usd == 3.5
+
+    async def test_orders_run_side_by_side_while_the_day_covers_all_that_they_may_cost(self, site: Site) -> None:
+        desk = await site.front_desk()
+        there = await told(desk, SPELLED, budget_per_day_usd=10.0)
+        for number in range(4):
+            await desk.submit(a_task(str(number), budget=Budget(usd=4), priority=-number))
+        worker = await a_worker(site)
+        first, second = await worker.take_and_start(), await worker.take_and_start()
+        assert (first.budget_left_usd, second.budget_left_usd) == (4.0, 4.0)
+        assert await worker.claim() is None, "two dollars are left, and others may not need theirs"
+        await worker.complete(first, cost=1.0)
+        third = await worker.take_and_start()
+        assert third.budget_left_usd == 4.0
+        assert await worker.claim() is None
+        after = await worker.fail(third, FailureReason.BUDGET_EXCEEDED, cost=4.0)
+        assert after.status is OrderStatus.FAILED, "that was its own budget"
+        await worker.complete(second, cost=4.0)
+        last = await worker.take_and_start()
+        assert last.budget_left_usd == 1.0, "alone it is given what is left"
+        after = await worker.fail(last, FailureReason.BUDGET_EXCEEDED, cost=1.0)
+        assert after.failure is not None
+        assert after.failure.reason is FailureReason.REPOSITORY_BUDGET
+        assert (await desk.repository(there.id)).spent_today_usd == 10.0
+        site.clock.advance(86_400)
+        await changed(desk, there, settings={"budget_per_day_usd": 0.3})
+        for number in range(3):
+            await desk.submit(a_task(f"small {number}", budget=Budget(usd=0.1), priority=9))
+        worker = await a_worker(site, "wrk_tomorrow")
+        for _ in range(3):
+            assert (await worker.take_and_start()).task.asked.title.startswith("small"), "0.3 covers three times 0.1"
 
     async def test_an_order_s_own_budget_is_still_its_end(self, site: Site) -> None:
         desk = await site.front_desk()

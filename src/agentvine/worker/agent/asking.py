@@ -3,9 +3,10 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from claude_agent_sdk import McpSdkServerConfig, create_sdk_mcp_server, tool
+if TYPE_CHECKING:
+    from claude_agent_sdk import McpSdkServerConfig
 
 SERVER = "agentvine"
 ASK = "ask_controller"
@@ -42,8 +43,9 @@ class Answers:
     def take(self, given: Mapping[str, object]) -> str:
         return self._answers.pop(_key(given), _NOT_ASKED)
 
-    def server(self) -> McpSdkServerConfig:
+    def server(self) -> "McpSdkServerConfig":
         """The tool, served from this process."""
+        from claude_agent_sdk import create_sdk_mcp_server, tool  # not before a conversation begins: it takes seconds
 
         @tool(ASK, _DESCRIPTION, _SCHEMA)
         async def ask(given: dict[str, Any]) -> dict[str, Any]:

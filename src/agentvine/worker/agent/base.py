@@ -78,6 +78,8 @@ class ToolCall:
 
 
 class Decision(StrEnum):
+    """What becomes of a call."""
+
     ALLOW = "allow"
     DENY = "deny"
     PARK = "park"

@@ -33,6 +33,11 @@ def bundled_cli() -> Path:
     return Path(spec.origin).parent / "_bundled" / "claude"
 
 
+async def made_ready() -> None:
+    """Import what a conversation needs, in a thread: seconds, the first time. Without it `run` waits for them."""
+    await asyncio.to_thread(import_module, "agentvine.worker.agent.conversation")
+
+
 class ClaudeCode:
     """The `Agent` that is Claude Code. `max_retries`: how often the CLI asks the model again by itself."""
 
@@ -50,7 +55,7 @@ class ClaudeCode:
         news: News | None = None,
     ) -> AgentResult:
         """As in `Agent`. Raises OSError if `assignment.private` cannot be written."""
-        await asyncio.to_thread(import_module, "agentvine.worker.agent.conversation")  # seconds, the first time
+        await made_ready()
         environment = agent_environment(assignment, max_retries=self._max_retries)
         launch = self._launcher.prepare(assignment, environment)
         if assignment.resumes and not await _lay_out(assignment, launch, transcript):

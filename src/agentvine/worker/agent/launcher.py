@@ -13,10 +13,10 @@ from typing import Protocol
 
 from agentvine.kit import guardian
 from agentvine.kit.doorbell import pause
+from agentvine.kit.process import SYSTEM_PATH
 from agentvine.worker.agent import launch as launch_script
 from agentvine.worker.agent.base import Assignment
 
-DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _LONGEST_COMMAND = 600.0
 _SHORTEST_COMMAND = 10.0
 _POLL = 0.02
@@ -82,7 +82,7 @@ def agent_environment(assignment: Assignment, *, max_retries: int) -> dict[str, 
     private = assignment.private
     longest = max(min(_LONGEST_COMMAND, assignment.watchdog.idle - 30), _SHORTEST_COMMAND)
     return {
-        "PATH": DEFAULT_PATH,
+        "PATH": SYSTEM_PATH,
         "LANG": "C.UTF-8",
         "TERM": "dumb",
         "SHELL": "/bin/bash",

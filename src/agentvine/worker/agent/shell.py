@@ -20,6 +20,8 @@ class Unreadable(Exception):
 
 
 class Word(NamedTuple):
+    """One word of a command, without its quotes."""
+
     text: str
     dynamic: bool = False
     """True if the shell would put something else in its place."""

@@ -119,7 +119,7 @@ def objection(text: str, *, may_write: bool = True) -> str | None:
 
 
 def all_commands(text: str, deep: int = 0) -> Iterator[Command]:
-    """The commands in `text` and in what it hands to a shell."""
+    """The commands in `text` and in what it hands to a shell. Raises Unreadable."""
     if deep > 5:
         raise Unreadable("it is nested too deep")
     for command in commands(text):
@@ -147,7 +147,10 @@ def _reads_commands(command: Command) -> bool:
 
 
 def candidates(words: Sequence[Word], deep: int = 0) -> Iterator[Sequence[Word]]:
-    """What may be a program and its arguments: behind words of syntax and assignments, and behind any wrapper."""
+    """What may be a program and its arguments: behind words of syntax and assignments, and behind any wrapper.
+
+    Raises Unreadable.
+    """
     if deep > _DEEPEST:
         raise Unreadable("it is nested too deep")
     rest = list(words)
@@ -241,6 +244,7 @@ def _dynamic(program: Word, arguments: Sequence[Word]) -> str | None:
 
 
 def first_plain(arguments: Sequence[Word], count: int) -> list[str]:
+    """The first `count` arguments that are no options."""
     return [word.text for word in arguments if not word.text.startswith("-")][:count]
 
 

@@ -21,9 +21,10 @@ from agentvine.domain.retry import FailureReason
 from agentvine.kit.clock import Clock
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.logs import hide
+from agentvine.worker.forge.answers import Value, understood
 from agentvine.worker.forge.base import ForgeRefused
 from agentvine.worker.forge.connection import Authorize, Connection, Refusal
-from agentvine.worker.forge.desk import Value, piece, understood
+from agentvine.worker.forge.repository_api import piece
 
 _BACKDATED, _VALID = 60, 540
 """Seconds: GitHub's advice against clocks that differ, and less than its ten minutes."""

@@ -76,6 +76,14 @@ class Refusal(Exception):
         self.said = said
 
 
+def not_permitted(who: str, what: str, refusal: Refusal) -> ForgeRefused:
+    """What becomes of a 403: `who` was told that the token may not do `what`."""
+    return ForgeRefused(
+        f"{who}: the token may not {what} ({refusal}); give it the permissions that docs/forges.md lists",
+        FailureReason.REPOSITORY_AUTH_FAILED,
+    )
+
+
 class _Again(Exception):
     """This try failed and did nothing, or may be repeated."""
 

@@ -11,7 +11,7 @@ from agentvine.kit.backoff import Backoff
 from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import logger
 from agentvine.worker.forge.base import ForgeProblem, ForgeRefused, ForgeUnavailable, Proposal, Remark, Review
-from agentvine.worker.forge.connection import Refusal, Unsure
+from agentvine.worker.forge.connection import Refusal, Unsure, not_permitted
 from agentvine.worker.forge.desk import AlreadyThere, Desk, Draft, Place, PullRequest, State
 from agentvine.worker.forge.harmless import harmless_line
 from agentvine.worker.forge.marking import carries, marked, with_part
@@ -177,10 +177,7 @@ class Courier:
 
     def _refused(self, refusal: Refusal, what: str) -> ForgeRefused:
         if refusal.status == 403:
-            return ForgeRefused(
-                f"{self._who}: the token may not {what} ({refusal}); give it the permissions that docs/forges.md lists",
-                FailureReason.REPOSITORY_AUTH_FAILED,
-            )
+            return not_permitted(self._who, what, refusal)
         if refusal.status in {404, 410}:
             return ForgeRefused(
                 f"{self._who}: nothing is there that this token could see ({refusal}); check the repository's address, "

@@ -3,28 +3,18 @@
 The story that is told with these calls, the same for all of them, is in courier.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
-from urllib.parse import quote
+from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
-
-from agentvine.domain.retry import FailureReason
-from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable, Proposal, Remark
-from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Told
+from agentvine.worker.forge.base import Proposal, Remark
 from agentvine.worker.forge.difference import ChangedFile
-
-PAGE = 100
-MOST_PAGES = 20
-"""Pages of a list that are read: 2000 reviews, files or pull requests of one branch."""
-
-
-_T = TypeVar("_T")
 
 
 class State(StrEnum):
+    """Where a pull request stands."""
+
     OPEN = "open"
     CLOSED = "closed"
     MERGED = "merged"
@@ -121,71 +111,3 @@ class Desk(Protocol):
     async def post(self, pull: PullRequest, draft: Draft, name: str) -> str | None:
         """Post what was prepared; its address if the forge tells it at once."""
         ...
-
-
-class Value(BaseModel):
-    """Part of an answer. What else is in it is nobody's business here."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-def understood(kind: type[_T], told: Told | JsonValue, who: str) -> _T:
-    """An answer as a `kind`. Raises ForgeUnavailable if it is none."""
-    value = told.value if isinstance(told, Told) else told
-    try:
-        return _adapter(kind).validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[:1]
-        raise ForgeUnavailable(f"{who} answers with something else than its API does: {first}") from error
-
-
-_ADAPTERS: dict[object, TypeAdapter[object]] = {}
-
-
-def _adapter(kind: type[_T]) -> TypeAdapter[_T]:
-    """Adapters are dear to make and never change: each is made once."""
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]  # type: ignore[return-value]  # keyed by its own type
-
-
-async def pages(
-    connection: Connection, path: str, parameters: Parameters | None = None, most: int = MOST_PAGES
-) -> list[JsonValue]:
-    """All entries of a list, at most `most` pages of it; `limit` among the parameters is the size of a page.
-
-    Raises Refusal, ForgeProblem.
-    """
-    wanted: Parameters = parameters or {}
-    size, asked = (int(wanted["limit"]), wanted) if "limit" in wanted else (PAGE, {**wanted, "per_page": PAGE})
-    entries: list[JsonValue] = []
-    for page in range(1, most + 1):
-        told = await connection.get(path, {**asked, "page": page})
-        part = understood(list[JsonValue], told, connection.name)
-        entries += part
-        if len(part) < size:
-            break
-    return entries
-
-
-def piece(text: str) -> str:
-    """`text` as one piece of a path."""
-    return quote(text, safe="")
-
-
-def owner_and_name(repository: str, forge: str) -> tuple[str, str]:
-    """The two parts of owner/name. Raises ForgeRefused for anything else."""
-    owner, _, name = repository.partition("/")
-    if not owner or not name or "/" in name:
-        raise ForgeRefused(f"'{repository}' is no owner/name on {forge}", FailureReason.REPOSITORY_NOT_FOUND)
-    return owner, name
-
-
-async def sent_once(connection: Connection, path: str, sent: JsonValue, *, taken: Callable[[Refusal], bool]) -> Told:
-    """Ask for something that may be there only once. Raises AlreadyThere where a refusal says that it is `taken`."""
-    try:
-        return await connection.send("POST", path, sent)
-    except Refusal as refusal:
-        if taken(refusal):
-            raise AlreadyThere(refusal.said) from refusal
-        raise

@@ -4,27 +4,16 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from agentvine.worker.forge.answers import Value
 from agentvine.worker.forge.base import ForgeRefused, Proposal
 from agentvine.worker.forge.connection import Connection, Refusal, Unsure
-from agentvine.worker.forge.desk import (
-    Draft,
-    PullRequest,
-    State,
-    Value,
-    owner_and_name,
-    pages,
-    piece,
-    sent_once,
-    understood,
-)
+from agentvine.worker.forge.desk import Draft, PullRequest, State
 from agentvine.worker.forge.difference import ChangedFile, files_of
+from agentvine.worker.forge.gitea_api import PAGES, gitea_api
 from agentvine.worker.forge.harmless import harmless
 from agentvine.worker.forge.marking import carries
+from agentvine.worker.forge.repository_api import piece
 
-_PAGE = 50
-"""Gitea's own most (MAX_RESPONSE_ITEMS), unless its operator changed it."""
-_PAGES = 10
-"""Pull requests of a branch cannot be asked for: the 500 that were changed last are looked through."""
 _WIP = "WIP: "
 _LOOKS = 4
 
@@ -80,25 +69,19 @@ class GiteaDesk:
     longest_text = 250_000
 
     def __init__(self, connection: Connection, repository: str) -> None:
-        self._connection = connection
-        owner, name = owner_and_name(repository, "Gitea")
-        self._path = f"repos/{piece(owner)}/{piece(name)}"
+        self._api = gitea_api(connection, repository)
 
     async def of_branch(self, branch: str) -> list[PullRequest]:
-        """As in `Desk`, of the pull requests that were changed last."""
-        return [pull for pull in await self._pulls(_PAGES) if pull.branch == branch]
+        """As in `Desk`. They cannot be asked for: the 500 that were changed last are looked through."""
+        return [pull for pull in await self._pulls(PAGES) if pull.branch == branch]
 
     async def recent(self) -> list[PullRequest]:
         """As in `Desk`."""
         return await self._pulls(2)
 
     async def _pulls(self, most: int) -> list[PullRequest]:
-        wanted: dict[str, str | int] = {"state": "all", "sort": "recentupdate", "limit": _PAGE}
-        found = await self._list("pulls", wanted, most)
-        return [one.plainly() for one in understood(list[_Pull], found, self._connection.name)]
-
-    async def _list(self, what: str, wanted: dict[str, str | int] | None = None, most: int = _PAGES) -> list[JsonValue]:
-        return await pages(self._connection, f"{self._path}/{what}", {"limit": _PAGE, **(wanted or {})}, most)
+        wanted = {"state": "all", "sort": "recentupdate"}
+        return [one.plainly() for one in await self._api.all(_Pull, "pulls", wanted, most=most)]
 
     async def open(self, proposal: Proposal, title: str, body: str) -> PullRequest:
         """As in `Desk`."""
@@ -108,40 +91,33 @@ class GiteaDesk:
             "head": proposal.branch,
             "base": proposal.target,
         }
-        told = await sent_once(self._connection, f"{self._path}/pulls", sent, taken=_is_taken)
-        return understood(_Pull, told, self._connection.name).plainly()
+        return (await self._api.made(_Pull, "pulls", sent, taken=_is_taken)).plainly()
 
     async def rewrite(self, number: int, body: str) -> None:
         """As in `Desk`."""
-        await self._connection.send("PATCH", f"{self._path}/pulls/{number}", {"body": body})
+        await self._api.send("PATCH", f"pulls/{number}", {"body": body})
 
     async def label(self, number: int, labels: Sequence[str]) -> None:
         """As in `Desk`, those that the repository has. Others are not made: Gitea would make two of the same name."""
-        found = understood(list[_Label], await self._list("labels"), self._connection.name)
+        found = await self._api.all(_Label, "labels", most=PAGES)
         ids: list[JsonValue] = [one.id for one in found if one.name in labels]
         if not ids:
             raise Refusal(404, f"the repository has no label {', '.join(labels)}")
-        path = f"{self._path}/issues/{number}/labels"
-        await self._connection.send("POST", path, {"labels": ids}, repeatable=True)
+        await self._api.send("POST", f"issues/{number}/labels", {"labels": ids}, repeatable=True)
 
     async def ask(self, number: int, reviewers: Sequence[str]) -> None:
         """As in `Desk`."""
-        path = f"{self._path}/pulls/{number}/requested_reviewers"
-        await self._connection.send("POST", path, {"reviewers": [*reviewers]}, repeatable=True)
+        wanted: JsonValue = {"reviewers": [*reviewers]}
+        await self._api.send("POST", f"pulls/{number}/requested_reviewers", wanted, repeatable=True)
 
     async def renamed(self, branch: str) -> str | None:
         """As in `Desk`."""
-        try:
-            told = await self._connection.get(f"{self._path}/branches/{piece(branch)}")
-        except Refusal as refusal:
-            if refusal.status == 404:
-                return None
-            raise
-        return understood(_Branch, told, self._connection.name).name
+        found = await self._api.if_there(_Branch, f"branches/{piece(branch)}")
+        return None if found is None else found.name
 
     async def changed_files(self, pull: PullRequest) -> list[ChangedFile]:
         """As in `Desk`."""
-        told = await self._connection.get(f"{self._path}/pulls/{pull.number}.diff", accept="text/plain")
+        told = await self._api.get(f"pulls/{pull.number}.diff", accept="text/plain")
         return files_of(told.body.decode(errors="replace"))
 
     async def posted(self, pull: PullRequest, mark: str) -> str | None:
@@ -155,7 +131,6 @@ class GiteaDesk:
         Gitea puts the remarks of a second call into the first one's pending review: they are counted, and a review with
         another number of them is discarded.
         """
-        path = f"{self._path}/pulls/{pull.number}/reviews"
         comments: list[JsonValue] = [
             {"path": one.remark.file, "new_position": one.remark.line, "body": harmless(one.remark.text)}
             for one in draft.places
@@ -169,7 +144,7 @@ class GiteaDesk:
         for _ in range(_LOOKS):
             if (name := await self._complete(pull, draft)) is not None:
                 return name
-            await self._connection.send("POST", path, sent)
+            await self._api.send("POST", f"pulls/{pull.number}/reviews", sent)
         raise Unsure("the pending review does not stay as it was written")
 
     async def _complete(self, pull: PullRequest, draft: Draft) -> str | None:
@@ -180,30 +155,22 @@ class GiteaDesk:
                 raise ForgeRefused(f"{pull.url}: this account has an unfinished review there; finish or discard it")
             if len(pending) == 1 and one.comments_count == len(draft.places):
                 return str(one.id)
-            await self._discard(f"{self._path}/pulls/{pull.number}/reviews/{one.id}")
+            await self._api.discard(f"pulls/{pull.number}/reviews/{one.id}")
         return None
-
-    async def _discard(self, path: str) -> None:
-        try:
-            await self._connection.send("DELETE", path)
-        except Refusal as refusal:
-            if refusal.status != 404:
-                raise
 
     async def post(self, pull: PullRequest, draft: Draft, name: str) -> str | None:
         """As in `Desk`."""
-        path = f"{self._path}/pulls/{pull.number}/reviews/{name}"
+        path = f"pulls/{pull.number}/reviews/{name}"
+        sent: JsonValue = {"event": "COMMENT", "body": draft.text}
         try:
-            told = await self._connection.send("POST", path, {"event": "COMMENT", "body": draft.text})
+            return (await self._api.sent(_Review, "POST", path, sent)).html_url or None
         except Refusal as refusal:
             if refusal.status in {404, 422}:  # posted by a try whose answer was lost, or discarded: look again
                 raise Unsure(refusal.said) from refusal
             raise
-        return understood(_Review, told, self._connection.name).html_url or None
 
     async def _reviews(self, pull: PullRequest) -> list[_Review]:
-        found = await self._list(f"pulls/{pull.number}/reviews")
-        return understood(list[_Review], found, self._connection.name)
+        return await self._api.all(_Review, f"pulls/{pull.number}/reviews", most=PAGES)
 
 
 def _is_taken(refusal: Refusal) -> bool:

@@ -4,18 +4,15 @@ The API got its jobs late (Gitea 1.27 has them, Forgejo not). Without them there
 """
 
 from agentvine.domain.forge import Checks, FailedCheck
-from agentvine.kit.logs import logger
-from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable
-from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Told
-from agentvine.worker.forge.desk import Value, understood
-from agentvine.worker.forge.shown import LOG_BYTES, MOST_FAILED, Text, body, ident, log_tail, numbers_of, together, word
+from agentvine.worker.forge.answers import Value
+from agentvine.worker.forge.connection import Refusal
+from agentvine.worker.forge.gitea_api import PAGE, PAGES
+from agentvine.worker.forge.jobs import MOST_LOGS, job_numbers, log_of, told_by_status
+from agentvine.worker.forge.repository_api import RepositoryApi
+from agentvine.worker.forge.shown import MOST_FAILED, Text, ident, together, word
 
-_PAGE, _PAGES = 50, 10
-_MOST_LOGS = 10
 _STATES: dict[str, Checks] = {"pending": "pending", "failure": "failed", "error": "failed"}
 _DONE = frozenset({"completed", "failure", "success", "cancelled", "skipped"})
-
-_log = logger("forge")
 
 
 class _Status(Value):
@@ -61,46 +58,32 @@ class _Jobs(Value):
 
 
 class GiteaChecks:
-    """Of the repository at `path` of the API."""
+    """Of one repository."""
 
-    def __init__(self, connection: Connection, path: str) -> None:
-        self._connection = connection
-        self._path = path
+    def __init__(self, api: RepositoryApi) -> None:
+        self._api = api
 
     async def of(self, sha: str) -> tuple[Checks, tuple[FailedCheck, ...]]:
         """What they come to, and those that failed if none is under way. Raises Refusal, ForgeProblem."""
-        statuses: list[_Status] = []
-        for page in range(1, _PAGES + 1):
-            told = await self._get(f"commits/{sha}/status", {"page": page, "limit": _PAGE})
-            part = understood(_Combined, told, self._connection.name).statuses or []
-            statuses += part
-            if len(part) < _PAGE:
-                break
+        what = f"commits/{sha}/status"
+        statuses = await self._api.within(_Combined, what, lambda one: one.statuses or [], most=PAGES)
         state = together([_STATES.get(one.status, "passed") for one in statuses])
         if state != "failed":
             return state, ()
         jobs = await self._failed_jobs(sha)
         others = [one for one in statuses if _STATES.get(one.status) == "failed"]
         told_of = [one for one in others if not (jobs and "/actions/runs/" in one.target_url)]
-        outside = [
-            FailedCheck(
-                id=ident("status", one.id),
-                name=word(one.context) or "a check",
-                log=body(one.description),
-                url=word(one.target_url),
-            )
-            for one in told_of
-        ]
+        outside = [told_by_status(one.id, one.context, one.description, one.target_url) for one in told_of]
         return state, tuple([*jobs, *outside][:MOST_FAILED])
 
     async def _failed_jobs(self, sha: str) -> list[FailedCheck]:
         """Of the repository's actions; none where the API has no jobs."""
         try:
-            found = understood(_Runs, await self._get("actions/runs", {"head_sha": sha}), self._connection.name)
+            found = await self._api.one(_Runs, "actions/runs", {"head_sha": sha})
             failed: list[FailedCheck] = []
             for run in found.workflow_runs or []:
                 if (run.conclusion or run.status) in {"failure", "cancelled"}:
-                    failed += await self._failed_jobs_of(run, _MOST_LOGS - len(failed))
+                    failed += await self._failed_jobs_of(run, MOST_LOGS - len(failed))
         except Refusal as refusal:
             if refusal.status not in {400, 403, 404}:
                 raise
@@ -108,19 +91,13 @@ class GiteaChecks:
         return failed
 
     async def _failed_jobs_of(self, run: _Run, logs: int) -> list[FailedCheck]:
-        told = await self._get(f"actions/runs/{run.id}/jobs", {"limit": _PAGE})
-        jobs = understood(_Jobs, told, self._connection.name).jobs or []
-        failed = [one for one in jobs if (one.conclusion or one.status) == "failure"]
+        told = await self._api.one(_Jobs, f"actions/runs/{run.id}/jobs", {"limit": PAGE})
+        failed = [one for one in told.jobs or [] if (one.conclusion or one.status) == "failure"]
         return [await self._failed(run, job, with_log=number < logs) for number, job in enumerate(failed)]
 
     async def _failed(self, run: _Run, job: _Job, *, with_log: bool) -> FailedCheck:
         step = next((one.name for one in job.steps or [] if one.conclusion == "failure"), "")
-        log = ""
-        if with_log:
-            try:
-                log = log_tail(await self._connection.tail(f"{self._path}/actions/jobs/{job.id}/logs", LOG_BYTES))
-            except (Refusal, ForgeUnavailable) as why:
-                _log.warning("no log of a failed job", forge=self._connection.name, job=job.id, why=str(why))
+        log = await log_of(self._api, f"actions/jobs/{job.id}/logs", job.id) if with_log else ""
         return FailedCheck(
             id=ident("job", run.id, job.id, job.run_attempt or run.run_attempt or 1),
             name=word(job.name) or "a job",
@@ -132,25 +109,16 @@ class GiteaChecks:
 
     async def under_way(self, check: str) -> bool:
         """As in `Window`."""
-        run, job, attempt = self._job(check)
-        told = understood(_Job, await self._get(f"actions/jobs/{job}"), self._connection.name)
+        run, job, attempt = job_numbers(check, 3, self._api.forge)
+        told = await self._api.one(_Job, f"actions/jobs/{job}")
         if told.status not in _DONE:
             return True
         if (told.run_attempt or 1) > attempt:
             return True
-        now = understood(_Run, await self._get(f"actions/runs/{run}"), self._connection.name)
+        now = await self._api.one(_Run, f"actions/runs/{run}")
         return (now.run_attempt or 1) > attempt
 
     async def start(self, check: str) -> None:
         """As in `Window`."""
-        run, job, _ = self._job(check)
-        await self._connection.send("POST", f"{self._path}/actions/runs/{run}/jobs/{job}/rerun")
-
-    def _job(self, check: str) -> tuple[int, int, int]:
-        numbers = numbers_of("job", check)
-        if numbers is None or len(numbers) != 3:
-            raise ForgeRefused(f"{self._connection.name} cannot run this check again; start it where it is run")
-        return numbers[0], numbers[1], numbers[2]
-
-    async def _get(self, what: str, wanted: Parameters | None = None) -> Told:
-        return await self._connection.get(f"{self._path}/{what}", wanted)
+        run, job, _ = job_numbers(check, 3, self._api.forge)
+        await self._api.send("POST", f"actions/runs/{run}/jobs/{job}/rerun")

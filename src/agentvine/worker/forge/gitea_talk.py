@@ -12,21 +12,17 @@ from datetime import datetime
 from pydantic import JsonValue
 
 from agentvine.domain.forge import ForgeComment
-from agentvine.worker.forge.alike import signed_in_as
-from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Told
-from agentvine.worker.forge.desk import Value, pages, understood
-from agentvine.worker.forge.shown import Text, When, body, ident, is_edited, is_ours, last_number, numbers_of, word
+from agentvine.worker.forge.account import Account
+from agentvine.worker.forge.answers import Value, understood
+from agentvine.worker.forge.connection import Refusal
+from agentvine.worker.forge.gitea_api import PAGES
+from agentvine.worker.forge.issues import User, name_of
+from agentvine.worker.forge.repository_api import RepositoryApi
+from agentvine.worker.forge.shown import Text, When, body, ident, is_edited, last_number, numbers_of, word
 from agentvine.worker.forge.window import Note
 
-PAGE, PAGES = 50, 10
 _MOST_REVIEWS = 50
 """Of one pull request, the latest, whose remarks are asked for one review at a time."""
-
-
-class User(Value):
-    """Somebody."""
-
-    login: Text = ""
 
 
 class _Comment(Value):
@@ -84,32 +80,24 @@ class _Said:
 
 
 class GiteaTalk:
-    """In the repository at `path` of the API."""
+    """In one repository."""
 
-    def __init__(self, connection: Connection, path: str, account: str | None) -> None:
-        self._connection = connection
-        self._path = path
+    def __init__(self, api: RepositoryApi, account: Account) -> None:
+        self._api = api
         self._account = account
-
-    async def account(self) -> str | None:
-        """As in `Window`. Gitea tells it only to tokens that may read the user."""
-        if self._account is None:
-            self._account = await signed_in_as(self._connection)
-        return self._account or None
 
     async def on(self, number: int, *, is_pull: bool) -> list[ForgeComment]:
         """All that was said there. Raises Refusal, ForgeProblem."""
-        await self.account()
-        told = understood(list[_Comment], await self._get(f"issues/{number}/comments"), self._connection.name)
-        said = [self._comment(one) for one in told]
+        await self._account.name()
+        said = [self._comment(one) for one in await self._comments(number)]
         return said + self._reviewed(await self._said(number)) if is_pull else said
 
     async def since(self, moment: datetime) -> dict[int, list[ForgeComment]]:
         """What was said since then, by number, but for reviews. Raises Refusal, ForgeProblem."""
-        await self.account()
-        found = await self._list("issues/comments", {"since": moment.strftime("%Y-%m-%dT%H:%M:%SZ")})
+        await self._account.name()
+        wanted = {"since": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
         said: dict[int, list[ForgeComment]] = {}
-        for one in understood(list[_Comment], found, self._connection.name):
+        for one in await self._api.all(_Comment, "issues/comments", wanted, most=PAGES):
             if one.number is not None:
                 said.setdefault(one.number, []).append(self._comment(one))
         return said
@@ -118,15 +106,17 @@ class GiteaTalk:
         """What was said since then in reviews, with the beginnings of its threads. Raises Refusal, ForgeProblem."""
         return self._reviewed(await self._said(number, since))
 
+    async def _comments(self, number: int) -> list[_Comment]:
+        return await self._api.one(list[_Comment], f"issues/{number}/comments")  # all at once: it has no pages
+
     async def _said(self, number: int, since: datetime | None = None) -> _Said:
-        found = understood(list[_Review], await self._list(f"pulls/{number}/reviews"), self._connection.name)
+        found = await self._api.all(_Review, f"pulls/{number}/reviews", most=PAGES)
         posted = [one for one in found if one.state not in {"PENDING", "REQUEST_REVIEW"}]
         posted.sort(key=lambda one: one.id)
         remarks: list[_Remark] = []
         for review in posted[-_MOST_REVIEWS:]:
             if review.comments_count:
-                told = await self._get(f"pulls/{number}/reviews/{review.id}/comments")
-                remarks += understood(list[_Remark], told, self._connection.name)
+                remarks += await self._api.one(list[_Remark], f"pulls/{number}/reviews/{review.id}/comments")
         if since is not None:
             firsts = _firsts(remarks)
             remarks = [one for one in remarks if one.created_at >= since]
@@ -143,7 +133,7 @@ class GiteaTalk:
                 body=body(one.body),
                 at=one.submitted_at,
                 url=word(one.html_url),
-                ours=is_ours(self._account, name_of(one.user), one.body),
+                ours=self._account.wrote(name_of(one.user), one.body),
                 edited=is_edited(one.submitted_at, one.updated_at),
             )
             for one in said.reviews
@@ -162,7 +152,7 @@ class GiteaTalk:
             file=word(remark.path) or None,
             line=remark.position or remark.original_position or None,
             code=body(remark.diff_hunk),
-            ours=is_ours(self._account, name_of(remark.user), remark.body),
+            ours=self._account.wrote(name_of(remark.user), remark.body),
             edited=is_edited(remark.created_at, remark.updated_at),
         )
 
@@ -173,14 +163,13 @@ class GiteaTalk:
             body=body(one.body),
             at=one.created_at,
             url=word(one.html_url),
-            ours=is_ours(self._account, name_of(one.user), one.body),
+            ours=self._account.wrote(name_of(one.user), one.body),
             edited=is_edited(one.created_at, one.updated_at),
         )
 
     async def notes(self, number: int, thread: str | None) -> list[Note]:
         """As in `Window`."""
-        told = understood(list[_Comment], await self._get(f"issues/{number}/comments"), self._connection.name)
-        found = [_note("comment", one) for one in told]
+        found = [_note("comment", one) for one in await self._comments(number)]
         if thread is not None:
             said = await self._said(number)
             found += [_note("remark", one) for one in sorted(said.remarks, key=lambda one: one.id)]
@@ -195,19 +184,17 @@ class GiteaTalk:
             except Refusal as refusal:
                 if refusal.status not in {404, 405, 422}:
                     raise
-        told = await self._connection.send("POST", f"{self._path}/issues/{number}/comments", {"body": text})
-        return _note("comment", understood(_Comment, told, self._connection.name))
+        return _note("comment", await self._api.sent(_Comment, "POST", f"issues/{number}/comments", {"body": text}))
 
     async def _answer(self, number: int, remark: int, text: str) -> Note:
         """In a thread. Where the API has no answers, a review of one remark on the same line is one."""
-        path = f"{self._path}/pulls/{number}/comments/{remark}/replies"
+        path = f"pulls/{number}/comments/{remark}/replies"
         try:
-            told = await self._connection.send("POST", path, {"body": text})
+            return _note("remark", await self._api.sent(_Remark, "POST", path, {"body": text}))
         except Refusal as refusal:
             if refusal.status not in {404, 405}:
                 raise
-            return await self._answer_by_review(number, remark, text)
-        return _note("remark", understood(_Remark, told, self._connection.name))
+        return await self._answer_by_review(number, remark, text)
 
     async def _answer_by_review(self, number: int, remark: int, text: str) -> Note:
         first = next((one for one in (await self._said(number)).remarks if one.id == remark), None)
@@ -217,36 +204,24 @@ class GiteaTalk:
         line = first.position or first.original_position or 0
         comment: JsonValue = {"path": first.path, side: line, "body": text}
         sent: JsonValue = {"event": "COMMENT", "body": "", "comments": [comment]}
-        told = await self._connection.send("POST", f"{self._path}/pulls/{number}/reviews", sent)
-        made = understood(_Review, told, self._connection.name)
+        made = await self._api.sent(_Review, "POST", f"pulls/{number}/reviews", sent)
         return Note(ident("review", made.id), made.html_url, name_of(made.user), text, at=made.submitted_at)
 
     async def change(self, note: Note, text: str) -> Note:
         """As in `Window`. Remarks are comments to this part of the API."""
-        told = await self._connection.send("PATCH", f"{self._path}/issues/comments/{note.place}", {"body": text})
+        told = await self._api.send("PATCH", f"issues/comments/{note.place}", {"body": text})
         if told.value is None:
             return note
-        return replace(note, body=text, at=understood(_Comment, told, self._connection.name).updated_at)
+        return replace(note, body=text, at=understood(_Comment, told, self._api.forge).updated_at)
 
     async def remove(self, note: Note) -> None:
         """As in `Window`."""
-        await self._connection.send("DELETE", f"{self._path}/issues/comments/{note.place}")
-
-    async def _get(self, what: str) -> Told:
-        return await self._connection.get(f"{self._path}/{what}")
-
-    async def _list(self, what: str, wanted: Parameters | None = None) -> list[JsonValue]:
-        return await pages(self._connection, f"{self._path}/{what}", {"limit": PAGE, **(wanted or {})}, PAGES)
+        await self._api.send("DELETE", f"issues/comments/{note.place}")
 
 
 def _note(kind: str, one: _Comment | _Remark) -> Note:
     at = one.updated_at or one.created_at
     return Note(ident(kind, one.id), word(one.html_url), name_of(one.user), one.body, str(one.id), at)
-
-
-def name_of(user: User | None) -> str:
-    """How somebody signs in; empty for one who is gone."""
-    return word(user.login) if user is not None else ""
 
 
 def _firsts(remarks: Sequence[_Remark]) -> dict[tuple[str, int, int], _Remark]:

@@ -4,22 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field, JsonValue
 
+from agentvine.worker.forge.answers import Value
 from agentvine.worker.forge.base import ForgeRefused, Proposal
-from agentvine.worker.forge.connection import Connection, Refusal, Unsure
-from agentvine.worker.forge.desk import (
-    Draft,
-    PullRequest,
-    State,
-    Value,
-    owner_and_name,
-    pages,
-    piece,
-    sent_once,
-    understood,
-)
+from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Unsure
+from agentvine.worker.forge.desk import Draft, PullRequest, State
 from agentvine.worker.forge.difference import ChangedFile, lines_of
 from agentvine.worker.forge.harmless import harmless
 from agentvine.worker.forge.marking import carries
+from agentvine.worker.forge.repository_api import MOST_PAGES, RepositoryApi, owner_and_name, piece
 
 HEADERS: Mapping[str, str] = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _TEAM = "team/"
@@ -77,20 +69,19 @@ class GitHubDesk:
     """Of 65,536."""
 
     def __init__(self, connection: Connection, repository: str) -> None:
-        self._connection = connection
-        owner, name = owner_and_name(repository, "GitHub")
-        self._owner = owner
-        self._path = f"repos/{piece(owner)}/{piece(name)}"
+        self._owner, name = owner_and_name(repository, "GitHub")
+        self._api = RepositoryApi(connection, f"repos/{piece(self._owner)}/{piece(name)}")
 
     async def of_branch(self, branch: str) -> list[PullRequest]:
         """As in `Desk`."""
-        wanted = {"head": f"{self._owner}:{branch}", "state": "all"}
-        return self._plainly(await pages(self._connection, f"{self._path}/pulls", wanted))
+        return await self._pulls({"head": f"{self._owner}:{branch}", "state": "all"})
 
     async def recent(self) -> list[PullRequest]:
         """As in `Desk`."""
-        newest = {"state": "all", "sort": "updated", "direction": "desc"}
-        return self._plainly(await pages(self._connection, f"{self._path}/pulls", newest, most=1))
+        return await self._pulls({"state": "all", "sort": "updated", "direction": "desc"}, most=1)
+
+    async def _pulls(self, wanted: Parameters, most: int = MOST_PAGES) -> list[PullRequest]:
+        return [one.plainly() for one in await self._api.all(_Pull, "pulls", wanted, most=most)]
 
     async def open(self, proposal: Proposal, title: str, body: str) -> PullRequest:
         """As in `Desk`. Where the plan has no drafts, it is opened as an ordinary one."""
@@ -103,40 +94,31 @@ class GitHubDesk:
             raise
 
     async def _opened(self, sent: Mapping[str, str | bool]) -> PullRequest:
-        told = await sent_once(self._connection, f"{self._path}/pulls", dict(sent), taken=_is_taken)
-        return understood(_Pull, told, self._connection.name).plainly()
+        return (await self._api.made(_Pull, "pulls", dict(sent), taken=_is_taken)).plainly()
 
     async def rewrite(self, number: int, body: str) -> None:
         """As in `Desk`."""
-        await self._connection.send("PATCH", f"{self._path}/pulls/{number}", {"body": body})
+        await self._api.send("PATCH", f"pulls/{number}", {"body": body})
 
     async def label(self, number: int, labels: Sequence[str]) -> None:
         """As in `Desk`. GitHub makes those that it does not have."""
-        path = f"{self._path}/issues/{number}/labels"
-        await self._connection.send("POST", path, {"labels": list(labels)}, repeatable=True)
+        await self._api.send("POST", f"issues/{number}/labels", {"labels": list(labels)}, repeatable=True)
 
     async def ask(self, number: int, reviewers: Sequence[str]) -> None:
         """As in `Desk`."""
         people = [name for name in reviewers if not name.startswith(_TEAM)]
         teams = [name.removeprefix(_TEAM) for name in reviewers if name.startswith(_TEAM)]
-        path = f"{self._path}/pulls/{number}/requested_reviewers"
         wanted: JsonValue = {"reviewers": [*people], "team_reviewers": [*teams]}
-        await self._connection.send("POST", path, wanted, repeatable=True)
+        await self._api.send("POST", f"pulls/{number}/requested_reviewers", wanted, repeatable=True)
 
     async def renamed(self, branch: str) -> str | None:
         """As in `Desk`. GitHub leads from a former name to the new one."""
-        try:
-            told = await self._connection.get(f"{self._path}/branches/{piece(branch)}")
-        except Refusal as refusal:
-            if refusal.status == 404:
-                return None
-            raise
-        return understood(_Branch, told, self._connection.name).name
+        found = await self._api.if_there(_Branch, f"branches/{piece(branch)}")
+        return None if found is None else found.name
 
     async def changed_files(self, pull: PullRequest) -> list[ChangedFile]:
         """As in `Desk`."""
-        found = await pages(self._connection, f"{self._path}/pulls/{pull.number}/files")
-        files = understood(list[_File], found, self._connection.name)
+        files = await self._api.all(_File, f"pulls/{pull.number}/files")
         return [ChangedFile(one.filename, one.previous_filename or one.filename, lines_of(one.patch)) for one in files]
 
     async def posted(self, pull: PullRequest, mark: str) -> str | None:
@@ -156,28 +138,21 @@ class GitHubDesk:
             for one in draft.places
         ]
         sent: JsonValue = {"commit_id": draft.head_sha, "body": draft.text, "comments": comments}
-        told = await sent_once(
-            self._connection, f"{self._path}/pulls/{pull.number}/reviews", sent, taken=_has_one_pending
-        )
-        return str(understood(_Review, told, self._connection.name).id)
+        made = await self._api.made(_Review, f"pulls/{pull.number}/reviews", sent, taken=_has_one_pending)
+        return str(made.id)
 
     async def post(self, pull: PullRequest, draft: Draft, name: str) -> str | None:
         """As in `Desk`."""
-        path = f"{self._path}/pulls/{pull.number}/reviews/{name}/events"
+        path = f"pulls/{pull.number}/reviews/{name}/events"
         try:
-            told = await self._connection.send("POST", path, {"event": "COMMENT", "body": draft.text})
+            return (await self._api.sent(_Review, "POST", path, {"event": "COMMENT", "body": draft.text})).html_url
         except Refusal as refusal:
             if refusal.status in {404, 422}:  # posted by a try whose answer was lost, or discarded: look again
                 raise Unsure(refusal.said) from refusal
             raise
-        return understood(_Review, told, self._connection.name).html_url
 
     async def _reviews(self, pull: PullRequest) -> list[_Review]:
-        found = await pages(self._connection, f"{self._path}/pulls/{pull.number}/reviews")
-        return understood(list[_Review], found, self._connection.name)
-
-    def _plainly(self, found: list[JsonValue]) -> list[PullRequest]:
-        return [one.plainly() for one in understood(list[_Pull], found, self._connection.name)]
+        return await self._api.all(_Review, f"pulls/{pull.number}/reviews")
 
 
 def _is_taken(refusal: Refusal) -> bool:

@@ -5,23 +5,19 @@ instead. Logs are kept on another host, to which the API leads; it gets no token
 """
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from agentvine.domain.forge import Checks, FailedCheck
-from agentvine.kit.logs import logger
-from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable
-from agentvine.worker.forge.connection import Connection, Refusal, Unsure
-from agentvine.worker.forge.desk import PAGE, Value, understood
-from agentvine.worker.forge.shown import LOG_BYTES, MOST_FAILED, Text, body, ident, log_tail, numbers_of, together, word
+from agentvine.worker.forge.answers import Value
+from agentvine.worker.forge.connection import Refusal, Unsure
+from agentvine.worker.forge.jobs import MOST_LOGS, job_numbers, log_of, told_by_status
+from agentvine.worker.forge.repository_api import RepositoryApi
+from agentvine.worker.forge.shown import MOST_FAILED, Text, body, ident, together, word
 
 _PAGES = 5
-_MOST_LOGS = 10
 _JOB = re.compile(r"/actions/runs/(\d{1,18})/job/(\d{1,18})")
 _FAILED = frozenset({"failure", "timed_out", "startup_failure"})
 _STATES: dict[str, Checks] = {"pending": "pending", "success": "passed", "failure": "failed", "error": "failed"}
-
-_log = logger("forge")
 
 
 class _Output(Value):
@@ -84,22 +80,16 @@ class _Runs(Value):
     workflow_runs: list[_Run]
 
 
-_T = TypeVar("_T", bound=Value)
-
-
 class GitHubChecks:
-    """Of the repository at `path` of the API."""
+    """Of one repository."""
 
-    def __init__(self, connection: Connection, path: str) -> None:
-        self._connection = connection
-        self._path = path
+    def __init__(self, api: RepositoryApi) -> None:
+        self._api = api
 
     async def of(self, sha: str) -> tuple[Checks, tuple[FailedCheck, ...]]:
         """What they come to, and those that failed if none is under way. Raises Refusal, ForgeProblem."""
         runs = await self._runs(sha)
-        statuses: list[_Status] = []
-        for page in await self._pages(_Combined, f"commits/{sha}/status", lambda one: len(one.statuses)):
-            statuses += page.statuses
+        statuses = await self._api.within(_Combined, f"commits/{sha}/status", lambda one: one.statuses, most=_PAGES)
         states = [_state(one.status, one.conclusion) for one in runs]
         state = together([*states, *(_STATES.get(one.state, "pending") for one in statuses)])
         if state != "failed":
@@ -108,15 +98,10 @@ class GitHubChecks:
             one for one in runs if one.conclusion == "cancelled"
         ]
         failed = [
-            await self._failed(one, with_log=number < _MOST_LOGS) for number, one in enumerate(wrong[:MOST_FAILED])
+            await self._failed(one, with_log=number < MOST_LOGS) for number, one in enumerate(wrong[:MOST_FAILED])
         ]
         failed += [
-            FailedCheck(
-                id=ident("status", one.id),
-                name=word(one.context) or "a check",
-                log=body(one.description),
-                url=word(one.target_url),
-            )
+            told_by_status(one.id, one.context, one.description, one.target_url)
             for one in statuses
             if _STATES.get(one.state) == "failed"
         ]
@@ -124,42 +109,34 @@ class GitHubChecks:
 
     async def under_way(self, check: str) -> bool:
         """As in `Window`. Each attempt gives a job another number; the run tells how many there were."""
-        run, _, attempt = self._job(check)
-        told = await self._connection.get(f"{self._path}/actions/runs/{run}")
-        return understood(_Run, told, self._connection.name).run_attempt > attempt
+        run, _, attempt = job_numbers(check, 3, self._api.forge)
+        return (await self._api.one(_Run, f"actions/runs/{run}")).run_attempt > attempt
 
     async def start(self, check: str) -> None:
         """As in `Window`."""
-        _, job, _ = self._job(check)
+        _, job, _ = job_numbers(check, 3, self._api.forge)
         try:
-            await self._connection.send("POST", f"{self._path}/actions/jobs/{job}/rerun")
+            await self._api.send("POST", f"actions/jobs/{job}/rerun")
         except Refusal as refusal:
             if "in progress" in refusal.said or "already running" in refusal.said:
                 raise Unsure(refusal.said) from refusal
             raise
 
-    def _job(self, check: str) -> tuple[int, int, int]:
-        numbers = numbers_of("job", check)
-        if numbers is None or len(numbers) != 3:
-            raise ForgeRefused(f"{self._connection.name} cannot run this check again; start it where it is run")
-        return numbers[0], numbers[1], numbers[2]
-
     async def _runs(self, sha: str) -> list[_CheckRun]:
+        what = f"commits/{sha}/check-runs"
         try:
-            found = await self._pages(_CheckRuns, f"commits/{sha}/check-runs", lambda one: len(one.check_runs))
+            return await self._api.within(_CheckRuns, what, lambda one: one.check_runs, most=_PAGES)
         except Refusal as refusal:
             if refusal.status != 403:
                 raise
             return [_as_check_run(one) for one in await self._jobs(sha)]
-        return [run for page in found for run in page.check_runs]
 
     async def _jobs(self, sha: str) -> list[_Job]:
         """The latest attempts of all jobs of Actions."""
-        told = await self._connection.get(f"{self._path}/actions/runs", {"head_sha": sha, "per_page": PAGE})
+        told = await self._api.one(_Runs, "actions/runs", {"head_sha": sha, "per_page": self._api.page_size})
         jobs: list[_Job] = []
-        for run in understood(_Runs, told, self._connection.name).workflow_runs:
-            for page in await self._pages(_Jobs, f"actions/runs/{run.id}/jobs", lambda one: len(one.jobs)):
-                jobs += page.jobs
+        for run in told.workflow_runs:
+            jobs += await self._api.within(_Jobs, f"actions/runs/{run.id}/jobs", lambda one: one.jobs, most=_PAGES)
         return jobs
 
     async def _failed(self, run: _CheckRun, *, with_log: bool) -> FailedCheck:
@@ -171,37 +148,20 @@ class GitHubChecks:
         if found is None:
             return plain
         try:
-            told = await self._connection.get(f"{self._path}/actions/jobs/{found[2]}")
+            job = await self._api.one(_Job, f"actions/jobs/{found[2]}")
         except Refusal as refusal:
             if refusal.status not in {403, 404, 410}:
                 raise
             return plain
-        job = understood(_Job, told, self._connection.name)
+        log = await log_of(self._api, f"actions/jobs/{job.id}/logs", job.id) if with_log else ""
         return plain.model_copy(
             update={
                 "id": ident("job", job.run_id, job.id, job.run_attempt),
                 "step": word(_failed_step(job.steps)),
-                "log": await self._log_of(job) or words if with_log else words,
+                "log": log or words,
                 "can_run_again": True,
             }
         )
-
-    async def _log_of(self, job: _Job) -> str:
-        try:
-            return log_tail(await self._connection.tail(f"{self._path}/actions/jobs/{job.id}/logs", LOG_BYTES))
-        except (Refusal, ForgeUnavailable) as why:
-            _log.warning("no log of a failed job", forge=self._connection.name, job=job.id, why=str(why))
-            return ""
-
-    async def _pages(self, kind: type[_T], what: str, size: Callable[[_T], int]) -> list[_T]:
-        """The pages of a list that is within an object; `size` tells how many entries one has."""
-        found: list[_T] = []
-        for page in range(1, _PAGES + 1):
-            told = await self._connection.get(f"{self._path}/{what}", {"per_page": PAGE, "page": page})
-            found.append(understood(kind, told, self._connection.name))
-            if size(found[-1]) < PAGE:
-                break
-        return found
 
 
 def _state(status: str, conclusion: str | None) -> Checks:

@@ -1,25 +1,22 @@
 """What GitHub shows, and answers there. What is used of its API: docs/forges.md."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from pydantic import JsonValue
-
-from agentvine.domain.forge import ForgeComment, IssueSeen, PullSeen
-from agentvine.worker.forge.alike import must_have_issues, signed_in_as
-from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Told
-from agentvine.worker.forge.desk import Value, owner_and_name, pages, piece, understood
+from agentvine.domain.forge import ForgeComment, IssueSeen, PullHead, PullSeen
+from agentvine.worker.forge.account import Account
+from agentvine.worker.forge.answers import Value
+from agentvine.worker.forge.connection import Connection, Parameters, Refusal
 from agentvine.worker.forge.github_checks import GitHubChecks
+from agentvine.worker.forge.issues import Issue, User, issue_if_there, must_have_issues, name_of
+from agentvine.worker.forge.repository_api import RepositoryApi, owner_and_name, piece
 from agentvine.worker.forge.shown import (
-    MOST_LABELS,
     Text,
     When,
     body,
     built,
     ident,
     is_edited,
-    is_ours,
     last_number,
     latest,
     numbers_of,
@@ -31,10 +28,6 @@ _MOST_PAGES = 25
 """An issue has at most 2,500 comments."""
 _MOST_REVIEWED = 30
 """Pull requests whose reviews are looked at when work is looked for: those that were changed last."""
-
-
-class _User(Value):
-    login: Text = ""
 
 
 class _Repository(Value):
@@ -62,34 +55,13 @@ class _Pull(Value):
         return ours and self.head.repo == self.base.repo and self.head.ref == branch
 
 
-class _Label(Value):
-    name: Text = ""
-
-
-class _Issue(Value):
-    number: int
-    html_url: Text
-    title: Text
-    body: Text = ""
-    user: _User | None = None
-    created_at: When
-    state: str
-    labels: list[_Label | str] = []
-    pull_request: dict[str, JsonValue] | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """Of its labels."""
-        return [one if isinstance(one, str) else one.name for one in self.labels]
-
-
 class _Comment(Value):
     id: int
     html_url: Text = ""
     issue_url: Text = ""
     pull_request_url: Text = ""
     body: Text = ""
-    user: _User | None = None
+    user: User | None = None
     created_at: When
     updated_at: When
     path: Text = ""
@@ -109,7 +81,7 @@ class _Review(Value):
     html_url: Text = ""
     state: str
     body: Text = ""
-    user: _User | None = None
+    user: User | None = None
     submitted_at: When | None = None
 
 
@@ -119,29 +91,25 @@ class GitHubWindow:
     longest_text = 65_000
 
     def __init__(self, connection: Connection, repository: str, account: str | None = None) -> None:
-        self._connection = connection
-        owner, name = owner_and_name(repository, "GitHub")
-        self._owner = owner
-        self._path = f"repos/{piece(owner)}/{piece(name)}"
-        self._checks = GitHubChecks(connection, self._path)
-        self._account = account
+        self._owner, name = owner_and_name(repository, "GitHub")
+        self._api = RepositoryApi(connection, f"repos/{piece(self._owner)}/{piece(name)}")
+        self._account = Account(connection, account)
+        self._checks = GitHubChecks(self._api)
 
     async def account(self) -> str | None:
         """As in `Window`. Tokens of an app may not ask: its name comes from elsewhere."""
-        if self._account is None:
-            self._account = await signed_in_as(self._connection)
-        return self._account or None
+        return await self._account.name()
 
     async def pull(self, branch: str, url: str) -> PullSeen | None:
         """As in `Window`."""
         number = await self._number_of(branch, url)
         if number is None:
             return None
-        found = understood(_Pull, await self._get(f"pulls/{number}"), self._connection.name)
+        found = await self._api.one(_Pull, f"pulls/{number}")
         checks, failed = await self._checks.of(found.head.sha)
         return built(
             PullSeen,
-            self._connection.name,
+            self._api.forge,
             number=found.number,
             url=word(found.html_url),
             state="merged" if found.merged_at else "open" if found.state == "open" else "closed",
@@ -157,18 +125,18 @@ class GitHubWindow:
     async def _number_of(self, branch: str, url: str) -> int | None:
         """The newest of that branch. The owner may have changed since: then only its address leads there."""
         wanted = {"head": f"{self._owner}:{branch}", "state": "all"}
-        found = understood(list[_Pull], await self._list("pulls", wanted), self._connection.name)
+        found = await self._api.all(_Pull, "pulls", wanted, most=_MOST_PAGES)
         newest = max((one.number for one in found if one.is_of(branch)), default=None)
         known = last_number(url)
         if newest is not None or known is None:
             return newest
-        try:
-            told = understood(_Pull, await self._get(f"pulls/{known}"), self._connection.name)
-        except Refusal as refusal:
-            if refusal.status != 404:
-                raise
-            return None
-        return known if told.is_of(branch) else None
+        told = await self._api.if_there(_Pull, f"pulls/{known}")
+        return known if told is not None and told.is_of(branch) else None
+
+    async def head(self, number: int) -> PullHead:
+        """As in `Window`."""
+        found = await self._api.one(_Pull, f"pulls/{number}")
+        return PullHead(branch=word(found.head.ref), own=found.is_of(found.head.ref))
 
     # ── issues ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -176,62 +144,43 @@ class GitHubWindow:
         """As in `Window`."""
         at = {"since": since.strftime("%Y-%m-%dT%H:%M:%SZ"), "sort": "updated"}
         try:
-            found = await self._list("issues", {"state": "all", **at})
+            found = await self._api.all(Issue, "issues", {"state": "all", **at}, most=_MOST_PAGES)
             if label is not None:
-                found += await self._list("issues", {"state": "open", "labels": label})
+                labelled = {"state": "open", "labels": label}
+                found += await self._api.all(Issue, "issues", labelled, most=_MOST_PAGES)
         except Refusal as refusal:
             if refusal.status in {404, 410}:
-                await must_have_issues(self._connection, self._path)
+                await must_have_issues(self._api)
             raise
-        await self.account()
+        await self._account.name()
         said: dict[int, list[ForgeComment]] = {}
         for where in ("issues/comments", "pulls/comments"):
-            for one in understood(list[_Comment], await self._list(where, at), self._connection.name):
+            for one in await self._comments(where, at):
                 if one.number is not None:
                     said.setdefault(one.number, []).append(self._comment(one))
-        issues = {one.number: one for one in understood(list[_Issue], found, self._connection.name)}
-        changed = [one.number for one in issues.values() if one.pull_request is not None]
+        issues = {one.number: one for one in found}
+        changed = [one.number for one in issues.values() if one.is_pull]
         for number in changed[:_MOST_REVIEWED]:
             reviews = [one for one in await self._reviews(number) if one.at >= since]
             said[number] = [*said.get(number, []), *reviews]
         return [
-            self._issue(one, said.get(one.number, []))
+            one.seen(said.get(one.number, []), self._api.forge)
             for one in issues.values()
             if said.get(one.number) or _is_asked_for(one, label)
         ]
 
     async def issue(self, number: int, *, is_pull: bool) -> IssueSeen | None:
         """As in `Window`."""
-        try:
-            found = understood(_Issue, await self._get(f"issues/{number}"), self._connection.name)
-        except Refusal as refusal:
-            if refusal.status not in {404, 410}:
-                raise
-            await must_have_issues(self._connection, self._path)
+        found = await issue_if_there(self._api, number)
+        if found is None:
             return None
         said = await self._on(number)
-        return self._issue(found, said + await self._in_reviews(number) if found.pull_request is not None else said)
-
-    def _issue(self, issue: _Issue, comments: Iterable[ForgeComment]) -> IssueSeen:
-        return built(
-            IssueSeen,
-            self._connection.name,
-            number=issue.number,
-            url=word(issue.html_url),
-            title=word(issue.title),
-            body=body(issue.body),
-            author=_name(issue.user),
-            at=issue.created_at,
-            is_open=issue.state == "open",
-            labels=tuple(word(name) for name in issue.names[:MOST_LABELS]),
-            is_pull=issue.pull_request is not None,
-            comments=latest(comments),
-        )
+        return found.seen(said + await self._in_reviews(number) if found.is_pull else said, self._api.forge)
 
     # ── what is said ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _on(self, number: int) -> list[ForgeComment]:
-        await self.account()
+        await self._account.name()
         return [self._comment(one) for one in await self._comments(f"issues/{number}/comments")]
 
     async def _in_reviews(self, number: int) -> list[ForgeComment]:
@@ -240,36 +189,36 @@ class GitHubWindow:
 
     async def _reviews(self, number: int) -> list[ForgeComment]:
         """What reviews say as a whole."""
-        told = understood(list[_Review], await self._list(f"pulls/{number}/reviews"), self._connection.name)
+        told = await self._api.all(_Review, f"pulls/{number}/reviews", most=_MOST_PAGES)
         return [
             ForgeComment(
                 id=ident("review", one.id),
-                author=_name(one.user),
+                author=name_of(one.user),
                 body=body(one.body),
                 at=one.submitted_at,
                 url=word(one.html_url),
-                ours=is_ours(self._account, _name(one.user), one.body),
+                ours=self._account.wrote(name_of(one.user), one.body),
             )
             for one in told
             if one.body.strip() and one.submitted_at is not None and one.state != "PENDING"
         ]
 
-    async def _comments(self, where: str) -> list[_Comment]:
-        return understood(list[_Comment], await self._list(where), self._connection.name)
+    async def _comments(self, where: str, wanted: Parameters | None = None) -> list[_Comment]:
+        return await self._api.all(_Comment, where, wanted, most=_MOST_PAGES)
 
     def _comment(self, one: _Comment) -> ForgeComment:
         on_line = bool(one.path)
         return ForgeComment(
             id=ident("remark" if on_line else "comment", one.id),
             thread=ident("remark", one.in_reply_to_id or one.id) if on_line else None,
-            author=_name(one.user),
+            author=name_of(one.user),
             body=body(one.body),
             at=one.created_at,
             url=word(one.html_url),
             file=word(one.path) or None,
             line=one.line or one.original_line,
             code=body(one.diff_hunk),
-            ours=is_ours(self._account, _name(one.user), one.body),
+            ours=self._account.wrote(name_of(one.user), one.body),
             edited=is_edited(one.created_at, one.updated_at),
         )
 
@@ -292,17 +241,16 @@ class GitHubWindow:
         return await self._said(f"issues/{spot.number}/comments", text)
 
     async def _said(self, where: str, text: str) -> Note:
-        told = await self._connection.send("POST", f"{self._path}/{where}", {"body": text})
-        return _note(understood(_Comment, told, self._connection.name))
+        return _note(await self._api.sent(_Comment, "POST", where, {"body": text}))
 
     async def change(self, spot: Spot, note: Note, text: str) -> Note:
         """As in `Window`."""
-        told = await self._connection.send("PATCH", f"{self._path}/{note.place}", {"body": text})
-        return replace(note, body=text, at=understood(_Comment, told, self._connection.name).updated_at)
+        changed = await self._api.sent(_Comment, "PATCH", note.place, {"body": text})
+        return replace(note, body=text, at=changed.updated_at)
 
     async def remove(self, spot: Spot, note: Note) -> None:
         """As in `Window`."""
-        await self._connection.send("DELETE", f"{self._path}/{note.place}")
+        await self._api.send("DELETE", note.place)
 
     async def under_way(self, check: str) -> bool:
         """As in `Window`."""
@@ -312,16 +260,10 @@ class GitHubWindow:
         """As in `Window`."""
         await self._checks.start(check)
 
-    async def _get(self, what: str) -> Told:
-        return await self._connection.get(f"{self._path}/{what}")
 
-    async def _list(self, what: str, wanted: Parameters | None = None) -> list[JsonValue]:
-        return await pages(self._connection, f"{self._path}/{what}", wanted, _MOST_PAGES)
-
-
-def _is_asked_for(issue: _Issue, label: str | None) -> bool:
+def _is_asked_for(issue: Issue, label: str | None) -> bool:
     """Labels are told apart whatever the case, as GitHub does."""
-    if label is None or issue.pull_request is not None or issue.state != "open":
+    if label is None or issue.is_pull or not issue.is_open:
         return False
     return label.casefold() in {name.casefold() for name in issue.names}
 
@@ -329,9 +271,10 @@ def _is_asked_for(issue: _Issue, label: str | None) -> bool:
 def _note(one: _Comment) -> Note:
     kind, place = ("remark", "pulls") if one.path else ("comment", "issues")
     return Note(
-        ident(kind, one.id), word(one.html_url), _name(one.user), one.body, f"{place}/comments/{one.id}", one.updated_at
+        ident(kind, one.id),
+        word(one.html_url),
+        name_of(one.user),
+        one.body,
+        f"{place}/comments/{one.id}",
+        one.updated_at,
     )
-
-
-def _name(user: _User | None) -> str:
-    return word(user.login) if user is not None else ""

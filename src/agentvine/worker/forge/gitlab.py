@@ -7,21 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from agentvine.worker.forge.answers import Value, understood
 from agentvine.worker.forge.base import ForgeRefused, Proposal
-from agentvine.worker.forge.connection import Connection, Refusal, Unsure
-from agentvine.worker.forge.desk import (
-    Draft,
-    Place,
-    PullRequest,
-    State,
-    Value,
-    pages,
-    piece,
-    sent_once,
-    understood,
-)
+from agentvine.worker.forge.connection import Connection, Parameters, Refusal, Unsure
+from agentvine.worker.forge.desk import Draft, Place, PullRequest, State
 from agentvine.worker.forge.difference import ChangedFile, lines_of
 from agentvine.worker.forge.marking import begin, carries, marked
+from agentvine.worker.forge.repository_api import MOST_PAGES, RepositoryApi, piece
 
 _STATES = {"opened": State.OPEN, "closed": State.CLOSED, "locked": State.OPEN, "merged": State.MERGED}
 """Locked: it is being merged at this moment."""
@@ -91,18 +83,18 @@ class GitLabDesk:
     """Of 1,048,576."""
 
     def __init__(self, connection: Connection, repository: str) -> None:
-        self._connection = connection
-        self._path = f"projects/{piece(repository)}"
+        self._api = RepositoryApi(connection, f"projects/{piece(repository)}")
 
     async def of_branch(self, branch: str) -> list[PullRequest]:
         """As in `Desk`."""
-        wanted = {"source_branch": branch, "state": "all"}
-        return self._plainly(await pages(self._connection, f"{self._path}/merge_requests", wanted))
+        return await self._merges({"source_branch": branch, "state": "all"})
 
     async def recent(self) -> list[PullRequest]:
         """As in `Desk`."""
-        newest = {"state": "all", "order_by": "updated_at", "sort": "desc"}
-        return self._plainly(await pages(self._connection, f"{self._path}/merge_requests", newest, most=1))
+        return await self._merges({"state": "all", "order_by": "updated_at", "sort": "desc"}, most=1)
+
+    async def _merges(self, wanted: Parameters, most: int = MOST_PAGES) -> list[PullRequest]:
+        return [one.plainly() for one in await self._api.all(_Merge, "merge_requests", wanted, most=most)]
 
     async def open(self, proposal: Proposal, title: str, body: str) -> PullRequest:
         """As in `Desk`."""
@@ -112,54 +104,47 @@ class GitLabDesk:
             "source_branch": proposal.branch,
             "target_branch": proposal.target,
         }
-        told = await sent_once(self._connection, f"{self._path}/merge_requests", sent, taken=_is_taken)
-        return understood(_Merge, told, self._connection.name).plainly()
+        return (await self._api.made(_Merge, "merge_requests", sent, taken=_is_taken)).plainly()
 
     async def rewrite(self, number: int, body: str) -> None:
         """As in `Desk`."""
-        await self._connection.send("PUT", self._merge(number), {"description": body})
+        await self._api.send("PUT", _merge(number), {"description": body})
 
     async def label(self, number: int, labels: Sequence[str]) -> None:
         """As in `Desk`. GitLab makes those that it does not have."""
-        await self._connection.send("PUT", self._merge(number), {"add_labels": ",".join(labels)})
+        await self._api.send("PUT", _merge(number), {"add_labels": ",".join(labels)})
 
     async def ask(self, number: int, reviewers: Sequence[str]) -> None:
         """As in `Desk`. Names that GitLab does not know are left out."""
         ids: list[JsonValue] = []
         for name in reviewers:
-            told = await self._connection.get("users", {"username": name})
-            ids += [user.id for user in understood(list[_User], told, self._connection.name)[:1]]
+            told = await self._api.connection.get("users", {"username": name})
+            ids += [user.id for user in understood(list[_User], told, self._api.forge)[:1]]
         if len(ids) < len(reviewers):
             unknown = f"{len(reviewers) - len(ids)} of {len(reviewers)} reviewers are not known there"
             if not ids:
                 raise Refusal(404, unknown)
-        await self._connection.send("PUT", self._merge(number), {"reviewer_ids": ids})
+        await self._api.send("PUT", _merge(number), {"reviewer_ids": ids})
 
     async def renamed(self, branch: str) -> str | None:
         """As in `Desk`."""
-        try:
-            await self._connection.get(f"{self._path}/repository/branches/{piece(branch)}")
-        except Refusal as refusal:
-            if refusal.status == 404:
-                return None
-            raise
-        return branch
+        found = await self._api.if_there(dict[str, JsonValue], f"repository/branches/{piece(branch)}")
+        return None if found is None else branch
 
     async def changed_files(self, pull: PullRequest) -> list[ChangedFile]:
         """As in `Desk`."""
-        found = await pages(self._connection, f"{self._merge(pull.number)}/diffs")
-        diffs = understood(list[_Diff], found, self._connection.name)
+        diffs = await self._api.all(_Diff, f"{_merge(pull.number)}/diffs")
         return [ChangedFile(one.new_path, one.old_path, lines_of(one.diff)) for one in diffs if not one.deleted_file]
 
     async def posted(self, pull: PullRequest, mark: str) -> str | None:
         """As in `Desk`."""
-        found = await pages(self._connection, f"{self._merge(pull.number)}/notes", {"sort": "desc"})
-        notes = [one for one in understood(list[_Note], found, self._connection.name) if carries(one.body, mark)]
+        found = await self._api.all(_Note, f"{_merge(pull.number)}/notes", {"sort": "desc"})
+        notes = [one for one in found if carries(one.body, mark)]
         return f"{pull.url}#note_{notes[0].id}" if notes else None
 
     async def prepare(self, pull: PullRequest, draft: Draft) -> str:
         """As in `Desk`. Draft notes are counted before they are published: each must be there once."""
-        full = understood(_Merge, await self._connection.get(self._merge(pull.number)), self._connection.name)
+        full = await self._api.one(_Merge, _merge(pull.number))
         wanted = self._notes(full.plainly(), draft)
         for _ in range(_LOOKS):
             if await self._complete(pull, wanted):
@@ -168,35 +153,26 @@ class GitLabDesk:
 
     async def _complete(self, pull: PullRequest, wanted: Mapping[str, dict[str, JsonValue]]) -> bool:
         """True if exactly these notes were there; else they are now, as far as the answers can be believed."""
-        path = f"{self._merge(pull.number)}/draft_notes"
-        found = understood(list[_DraftNote], await pages(self._connection, path), self._connection.name)
+        path = f"{_merge(pull.number)}/draft_notes"
         there: set[str] = set()
         clean = True
-        for note in found:
+        for note in await self._api.all(_DraftNote, path):
             marks = [mark for mark in wanted if begin(mark) in note.note]
             if not marks:
                 raise ForgeRefused(f"{pull.url}: this account has an unfinished review there; finish or discard it")
             if marks[0] in there:
                 clean = False
-                await self._remove(f"{path}/{note.id}")
+                await self._api.discard(f"{path}/{note.id}")
             there.add(marks[0])
         for mark, sent in wanted.items():
             if mark not in there:
                 clean = False
-                await self._connection.send("POST", path, sent)
+                await self._api.send("POST", path, sent)
         return clean
-
-    async def _remove(self, path: str) -> None:
-        try:
-            await self._connection.send("DELETE", path)
-        except Refusal as refusal:
-            if refusal.status != 404:
-                raise
 
     async def post(self, pull: PullRequest, draft: Draft, name: str) -> str | None:
         """As in `Desk`. Published a second time there is nothing left to publish."""
-        path = f"{self._merge(pull.number)}/draft_notes/bulk_publish"
-        await self._connection.send("POST", path)
+        await self._api.send("POST", f"{_merge(pull.number)}/draft_notes/bulk_publish")
         return None
 
     def _notes(self, pull: PullRequest, draft: Draft) -> dict[str, dict[str, JsonValue]]:
@@ -208,11 +184,9 @@ class GitLabDesk:
             notes[mark] = {"note": text, "position": _position(pull, place)}
         return notes
 
-    def _merge(self, number: int) -> str:
-        return f"{self._path}/merge_requests/{number}"
 
-    def _plainly(self, found: list[JsonValue]) -> list[PullRequest]:
-        return [one.plainly() for one in understood(list[_Merge], found, self._connection.name)]
+def _merge(number: int) -> str:
+    return f"merge_requests/{number}"
 
 
 def _position(pull: PullRequest, place: Place) -> dict[str, JsonValue]:

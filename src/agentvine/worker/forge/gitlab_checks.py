@@ -1,31 +1,14 @@
 """The checks of a commit on GitLab: its statuses, those of its pipelines' jobs and of whoever else told one."""
 
-from typing import Any
-
 from agentvine.domain.forge import Checks, FailedCheck
-from agentvine.kit.logs import logger
-from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable
-from agentvine.worker.forge.connection import Connection, Refusal
-from agentvine.worker.forge.desk import Value, pages, understood
-from agentvine.worker.forge.shown import (
-    LOG_BYTES,
-    MOST_FAILED,
-    Text,
-    body,
-    ident,
-    last_number,
-    log_tail,
-    numbers_of,
-    together,
-    word,
-)
+from agentvine.worker.forge.answers import Value
+from agentvine.worker.forge.jobs import MOST_LOGS, job_numbers, log_of, told_by_status
+from agentvine.worker.forge.repository_api import RepositoryApi
+from agentvine.worker.forge.shown import MOST_FAILED, Text, ident, last_number, together
 
 _PAGES = 5
-_MOST_LOGS = 10
 _PASSED = frozenset({"success", "skipped"})
 _FAILED = frozenset({"failed", "canceled"})
-
-_log = logger("forge")
 
 
 class _Status(Value):
@@ -61,16 +44,15 @@ class _Job(Value):
 
 
 class GitLabChecks:
-    """Of the project at `path` of the API."""
+    """Of one project."""
 
-    def __init__(self, connection: Connection, path: str) -> None:
-        self._connection = connection
-        self._path = path
+    def __init__(self, api: RepositoryApi) -> None:
+        self._api = api
 
     async def of(self, sha: str) -> tuple[Checks, tuple[FailedCheck, ...]]:
         """What they come to, and those that failed if none is under way. Raises Refusal, ForgeProblem."""
-        found = await pages(self._connection, f"{self._path}/repository/commits/{sha}/statuses", most=_PAGES)
-        rows = sorted(understood(list[_Status], found, self._connection.name), key=lambda one: one.id)
+        found = await self._api.all(_Status, f"repository/commits/{sha}/statuses", most=_PAGES)
+        rows = sorted(found, key=lambda one: one.id)
         latest = {one.name: one for one in rows}  # a job that ran again is there once more, with a higher number
         state = together([one.state for one in latest.values()])
         if state != "failed":
@@ -78,44 +60,29 @@ class GitLabChecks:
         wrong = [one for one in latest.values() if one.state == "failed"]
         failed = [one for one in wrong if one.status == "failed"] or wrong
         shown = [
-            await self._failed(one, with_log=number < _MOST_LOGS) for number, one in enumerate(failed[:MOST_FAILED])
+            await self._failed(one, with_log=number < MOST_LOGS) for number, one in enumerate(failed[:MOST_FAILED])
         ]
         return state, tuple(shown)
 
     async def _failed(self, status: _Status, *, with_log: bool) -> FailedCheck:
-        told: dict[str, Any] = {
-            "name": word(status.name) or "a check",
-            "log": body(status.description),
-            "url": word(status.target_url),
-        }
+        told = told_by_status(status.id, status.name, status.description, status.target_url)
         if not status.is_job:
-            return FailedCheck(id=ident("status", status.id), **told)
-        if with_log:
-            try:
-                raw = await self._connection.tail(f"{self._path}/jobs/{status.id}/trace", LOG_BYTES)
-                told["log"] = log_tail(raw) or told["log"]
-            except (Refusal, ForgeUnavailable) as why:
-                _log.warning("no log of a failed job", forge=self._connection.name, job=status.id, why=str(why))
-        return FailedCheck(id=ident("job", status.id), can_run_again=True, **told)
+            return told
+        log = await log_of(self._api, f"jobs/{status.id}/trace", status.id) if with_log else ""
+        return told.model_copy(update={"id": ident("job", status.id), "can_run_again": True, "log": log or told.log})
 
     async def under_way(self, check: str) -> bool:
         """As in `Window`. A job that ran again has another number, and is not in its pipeline's list any more."""
-        number = self._job(check)
-        told = await self._connection.get(f"{self._path}/jobs/{number}")
-        job = understood(_Job, told, self._connection.name)
+        (number,) = job_numbers(check, 1, self._api.forge)
+        job = await self._api.one(_Job, f"jobs/{number}")
         if job.status not in {*_PASSED, *_FAILED}:
             return True
         if job.pipeline is None:
             return False
-        found = await pages(self._connection, f"{self._path}/pipelines/{job.pipeline.id}/jobs", most=_PAGES)
-        return number not in {one.id for one in understood(list[_Job], found, self._connection.name)}
+        found = await self._api.all(_Job, f"pipelines/{job.pipeline.id}/jobs", most=_PAGES)
+        return number not in {one.id for one in found}
 
     async def start(self, check: str) -> None:
         """As in `Window`."""
-        await self._connection.send("POST", f"{self._path}/jobs/{self._job(check)}/retry")
-
-    def _job(self, check: str) -> int:
-        numbers = numbers_of("job", check)
-        if numbers is None or len(numbers) != 1:
-            raise ForgeRefused(f"{self._connection.name} cannot run this check again; start it where it is run")
-        return numbers[0]
+        (number,) = job_numbers(check, 1, self._api.forge)
+        await self._api.send("POST", f"jobs/{number}/retry")

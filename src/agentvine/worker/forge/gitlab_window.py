@@ -9,15 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from pydantic import JsonValue
-
-from agentvine.domain.forge import ForgeComment, IssueSeen, PullSeen
-from agentvine.worker.forge.alike import signed_in_as
+from agentvine.domain.forge import ForgeComment, IssueSeen, PullHead, PullSeen
+from agentvine.worker.forge.account import Account
+from agentvine.worker.forge.answers import Value
 from agentvine.worker.forge.base import ForgeRefused
 from agentvine.worker.forge.connection import Connection, Parameters, Refusal
-from agentvine.worker.forge.desk import Value, pages, piece, understood
 from agentvine.worker.forge.difference import part_around
 from agentvine.worker.forge.gitlab_checks import GitLabChecks
+from agentvine.worker.forge.repository_api import RepositoryApi, piece
 from agentvine.worker.forge.shown import (
     MOST_LABELS,
     Text,
@@ -26,7 +25,6 @@ from agentvine.worker.forge.shown import (
     built,
     ident,
     is_edited,
-    is_ours,
     latest,
     word,
 )
@@ -106,16 +104,13 @@ class GitLabWindow:
     longest_text = 1_000_000
 
     def __init__(self, connection: Connection, repository: str, account: str | None = None) -> None:
-        self._connection = connection
-        self._path = f"projects/{piece(repository)}"
-        self._checks = GitLabChecks(connection, self._path)
-        self._account = account
+        self._api = RepositoryApi(connection, f"projects/{piece(repository)}")
+        self._account = Account(connection, account)
+        self._checks = GitLabChecks(self._api)
 
     async def account(self) -> str | None:
         """As in `Window`."""
-        if self._account is None:
-            self._account = await signed_in_as(self._connection)
-        return self._account or None
+        return await self._account.name()
 
     async def pull(self, branch: str, url: str) -> PullSeen | None:
         """As in `Window`."""
@@ -128,7 +123,7 @@ class GitLabWindow:
         checks, failed = await self._checks.of(merge.sha)
         return built(
             PullSeen,
-            self._connection.name,
+            self._api.forge,
             number=merge.iid,
             url=word(merge.web_url),
             state="open" if merge.is_open else "merged" if merge.state == "merged" else "closed",
@@ -140,6 +135,11 @@ class GitLabWindow:
             failed=failed,
             comments=latest(await self._comments("merge_requests", merge)),
         )
+
+    async def head(self, number: int) -> PullHead:
+        """As in `Window`."""
+        found = await self._item("merge_requests", number)
+        return PullHead(branch=word(found.source_branch), own=_is_own(found))
 
     # ── issues ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -183,16 +183,14 @@ class GitLabWindow:
 
     async def _must_have_issues(self) -> None:
         """Raises Refusal for a project that is not there, ForgeRefused for one without issues."""
-        told = understood(_Project, await self._connection.get(self._path), self._connection.name)
+        told = await self._api.one(_Project)
         if told.issues_access_level == "disabled" or not told.issues_enabled:
-            raise ForgeRefused(
-                f"{self._connection.name}: issues are switched off in {self._path}; switch them on there"
-            )
+            raise ForgeRefused(f"{self._api.forge}: issues are switched off in {self._api.path}; switch them on there")
 
     def _seen(self, item: _Item, comments: Iterable[ForgeComment], *, is_pull: bool) -> IssueSeen:
         return built(
             IssueSeen,
-            self._connection.name,
+            self._api.forge,
             number=item.iid,
             url=word(item.web_url),
             title=word(item.title),
@@ -208,7 +206,7 @@ class GitLabWindow:
     # ── what is said ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _comments(self, kind: str, item: _Item) -> list[ForgeComment]:
-        await self.account()
+        await self._account.name()
         discussions = await self._discussions(kind, item.iid)
         on_lines = any(note.position for one in discussions for note in one.notes)
         diffs = await self._diffs(item.iid) if on_lines else {}
@@ -232,7 +230,7 @@ class GitLabWindow:
             file=word(path) or None,
             line=at.new_line or at.old_line,
             code=body(part_around(diffs.get(path, ""), at.new_line, at.old_line)),
-            ours=is_ours(self._account, _name(note.author), note.body),
+            ours=self._account.wrote(_name(note.author), note.body),
             edited=is_edited(note.created_at, note.updated_at),
         )
 
@@ -245,29 +243,28 @@ class GitLabWindow:
 
     async def add(self, spot: Spot, text: str) -> Note:
         """As in `Window`."""
-        at = f"{self._path}/{_kind(spot.is_pull)}/{spot.number}"
+        at = f"{_kind(spot.is_pull)}/{spot.number}"
         thread = _THREAD.fullmatch(spot.thread or "")
         item = await self._item(_kind(spot.is_pull), spot.number)
         if thread is not None:
             try:
-                told = await self._connection.send("POST", f"{at}/discussions/{thread[1]}/notes", {"body": text})
-                return _told(item, understood(_Note, told, self._connection.name))
+                return _told(item, await self._said(f"{at}/discussions/{thread[1]}/notes", text))
             except Refusal as refusal:
                 if refusal.status != 404:
                     raise
-        told = await self._connection.send("POST", f"{at}/notes", {"body": text})
-        return _told(item, understood(_Note, told, self._connection.name))
+        return _told(item, await self._said(f"{at}/notes", text))
+
+    async def _said(self, where: str, text: str) -> _Note:
+        return await self._api.sent(_Note, "POST", where, {"body": text})
 
     async def change(self, spot: Spot, note: Note, text: str) -> Note:
         """As in `Window`."""
-        path = f"{self._path}/{_kind(spot.is_pull)}/{spot.number}/notes/{note.place}"
-        told = await self._connection.send("PUT", path, {"body": text})
-        return replace(note, body=text, at=understood(_Note, told, self._connection.name).updated_at)
+        changed = await self._api.sent(_Note, "PUT", _place(spot, note), {"body": text})
+        return replace(note, body=text, at=changed.updated_at)
 
     async def remove(self, spot: Spot, note: Note) -> None:
         """As in `Window`."""
-        path = f"{self._path}/{_kind(spot.is_pull)}/{spot.number}/notes/{note.place}"
-        await self._connection.send("DELETE", path)
+        await self._api.send("DELETE", _place(spot, note))
 
     async def under_way(self, check: str) -> bool:
         """As in `Window`."""
@@ -280,27 +277,26 @@ class GitLabWindow:
     # ── the wire ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _item(self, kind: str, number: int) -> _Item:
-        told = await self._connection.get(f"{self._path}/{kind}/{number}")
-        return understood(_Item, told, self._connection.name)
+        return await self._api.one(_Item, f"{kind}/{number}")
 
     async def _items(self, kind: str, wanted: Parameters) -> list[_Item]:
-        return understood(list[_Item], await self._list(kind, wanted, 5), self._connection.name)
+        return await self._api.all(_Item, kind, wanted, most=5)
 
     async def _discussions(self, kind: str, number: int) -> list[_Discussion]:
-        found = await self._list(f"{kind}/{number}/discussions")
-        return understood(list[_Discussion], found, self._connection.name)
+        return await self._api.all(_Discussion, f"{kind}/{number}/discussions", most=_MOST_PAGES)
 
     async def _diffs(self, number: int) -> dict[str, str]:
         """The hunks of each file of a merge request, by its new name."""
-        found = await self._list(f"merge_requests/{number}/diffs", most=5)
-        return {one.new_path: one.diff for one in understood(list[_Diff], found, self._connection.name)}
-
-    async def _list(self, what: str, wanted: Parameters | None = None, most: int = _MOST_PAGES) -> list[JsonValue]:
-        return await pages(self._connection, f"{self._path}/{what}", wanted, most)
+        found = await self._api.all(_Diff, f"merge_requests/{number}/diffs", most=5)
+        return {one.new_path: one.diff for one in found}
 
 
 def _kind(is_pull: bool) -> str:
     return "merge_requests" if is_pull else "issues"
+
+
+def _place(spot: Spot, note: Note) -> str:
+    return f"{_kind(spot.is_pull)}/{spot.number}/notes/{note.place}"
 
 
 def _is_own(merge: _Item) -> bool:

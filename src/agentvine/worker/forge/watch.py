@@ -11,12 +11,13 @@ from datetime import timedelta
 from typing import TypeVar
 
 from agentvine.domain.errand import LookAtIssue, LookAtPull, LookForWork, RunAgain, Say, WorkSeen
-from agentvine.domain.forge import IssueSeen, PullSeen, Said
+from agentvine.domain.forge import ForgeComment, IssueSeen, PullSeen, Said
+from agentvine.domain.intake import command_in
 from agentvine.domain.retry import FailureReason
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.doorbell import pause
 from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable
-from agentvine.worker.forge.connection import Refusal, Unsure
+from agentvine.worker.forge.connection import Refusal, Unsure, not_permitted
 from agentvine.worker.forge.harmless import GAP
 from agentvine.worker.forge.marking import carries, marked
 from agentvine.worker.forge.shown import MOST_ISSUES
@@ -25,6 +26,8 @@ from agentvine.worker.forge.window import Note, Spot, Window
 TRIES = 5
 OVERLAP = timedelta(minutes=10)
 """How far a forge's clock may be behind ours without a comment being missed; what is seen twice does no harm."""
+_MOST_HEADS = 50
+"""Of so many pull requests on which commands stand it is asked where they come from, in one look."""
 _OWN = ("pull", "pulls", "issues", "-/merge_requests", "-/issues", "-/work_items")
 
 _T = TypeVar("_T")
@@ -47,7 +50,10 @@ class Watch:
         """As in `Lookout`."""
         found = await self._told(self._window.work(wanted.label, wanted.since - OVERLAP), "look at issues and comments")
         first = sorted(found, key=lambda one: (not one.comments, -one.number))[:MOST_ISSUES]
-        return WorkSeen(issues=tuple(sorted(first, key=lambda one: one.number)))
+        asked = [one.number for one in first if one.is_pull and any(map(_commands, one.comments))][:_MOST_HEADS]
+        heads = {number: await self._told(self._window.head(number), "look at pull requests") for number in asked}
+        whole = (one.model_copy(update={"head": heads.get(one.number) if one.is_pull else None}) for one in first)
+        return WorkSeen(issues=tuple(sorted(whole, key=lambda one: one.number)))
 
     async def issue(self, wanted: LookAtIssue) -> IssueSeen | None:
         """As in `Lookout`."""
@@ -146,10 +152,7 @@ class Watch:
                 f"{self._who}: cannot {what}: {refusal}; unlock the conversation, or answer there by hand"
             )
         if refusal.status == 403:
-            return ForgeRefused(
-                f"{self._who}: the token may not {what} ({refusal}); give it the permissions that docs/forges.md lists",
-                FailureReason.REPOSITORY_AUTH_FAILED,
-            )
+            return not_permitted(self._who, what, refusal)
         if refusal.status in {404, 410}:
             return ForgeRefused(
                 f"{self._who}: cannot {what}: nothing is there that this token could see ({refusal}); check the "
@@ -158,6 +161,11 @@ class Watch:
                 FailureReason.REPOSITORY_NOT_FOUND,
             )
         return ForgeRefused(f"{self._who}: cannot {what}: {refusal}")
+
+
+def _commands(comment: ForgeComment) -> bool:
+    """Whether it may give a command: whose word counts, the server knows."""
+    return not comment.ours and not comment.edited and command_in(comment.body) is not None
 
 
 def _ours(notes: list[Note], mark: str, account: str | None) -> list[Note]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from agentvine.domain.forge import IssueSeen, PullSeen
+from agentvine.domain.forge import IssueSeen, PullHead, PullSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,10 @@ class Window(Protocol):
 
     async def issue(self, number: int, *, is_pull: bool) -> IssueSeen | None:
         """As in `Lookout`; None only if the repository itself is there."""
+        ...
+
+    async def head(self, number: int) -> PullHead:
+        """Where that pull request comes from."""
         ...
 
     async def notes(self, spot: Spot) -> list[Note]:

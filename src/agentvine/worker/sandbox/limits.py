@@ -10,6 +10,8 @@ _MIB = 1 << 20
 
 
 class Limit(StrEnum):
+    """What a box may use up."""
+
     MEMORY = "memory"
     PROCESSES = "processes"
     CPU = "cpu"

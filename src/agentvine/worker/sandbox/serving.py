@@ -109,7 +109,7 @@ class Conversation:
         return event
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The body of the request, in pieces."""
+        """The body of the request, in pieces. Raises h11.RemoteProtocolError, TimeoutError."""
         while True:
             async with asyncio.timeout(_HEAD_SECONDS):
                 event = await self._next()
@@ -119,15 +119,6 @@ class Conversation:
                 return
             else:
                 raise h11.RemoteProtocolError("the body ends before its end")
-
-    async def whole_body(self, limit: int) -> bytes | None:
-        """The body of the request; None if it is larger than `limit`."""
-        content = bytearray()
-        async for piece in self.body():
-            content += piece
-            if len(content) > limit:
-                return None
-        return bytes(content)
 
     async def head(self, status: int, headers: dict[str, str]) -> None:
         """Begin a response. Without a length, or in answer to HTTP/1.0, the connection ends with it."""

@@ -8,12 +8,11 @@ from tempfile import TemporaryDirectory
 
 from agentvine.domain.execution import Usage
 from agentvine.kit import process
-from agentvine.kit.process import Completed, guarded_argv
+from agentvine.kit.process import SYSTEM_PATH, Completed, guarded_argv
 from agentvine.worker.sandbox.base import OWN_VARIABLES, Box, BoxSpec, Launch
 from agentvine.worker.sandbox.limits import Breach
 
 CONFINEMENT = "none: commands ran as the worker's own user"
-_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Unconfined:
 
     confinement = CONFINEMENT
 
-    def __init__(self, path: str = _PATH) -> None:
+    def __init__(self, path: str = SYSTEM_PATH) -> None:
         self._path = path
 
     @asynccontextmanager

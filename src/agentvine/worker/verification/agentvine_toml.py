@@ -114,6 +114,8 @@ class Sandbox(Strict):
 
 
 class AgentvineToml(Strict):
+    """What a repository says of itself."""
+
     sandbox: Sandbox = Sandbox()
     setup: Setup | None = None
     test: Test | None = None

@@ -39,6 +39,7 @@ class Statement:
 
     @property
     def lines(self) -> range:
+        """Those on which it stands."""
         return range(self.first, self.last + 1)
 
 
@@ -56,6 +57,7 @@ class Reached:
 
     @property
     def missed(self) -> tuple[Statement, ...]:
+        """Those that were not run."""
         return tuple(one for one in self.statements if one not in self.run)
 
     def shown(self) -> str:

@@ -63,7 +63,10 @@ class Comparison:
 
 
 def compare(before: Sequence[Run], after: Sequence[Run]) -> Comparison:
-    """What became of each test between the runs on the base and those on the result; at least one run of each."""
+    """What became of each test between the runs on the base and those on the result.
+
+    Raises ValueError unless there is at least one run of each.
+    """
     if not before or not after:
         raise ValueError("a comparison needs at least one run of each side")
     names = sorted({name for run in (*before, *after) for name in run})

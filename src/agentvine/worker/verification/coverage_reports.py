@@ -35,14 +35,17 @@ class Measured:
 
     @property
     def statements(self) -> int:
+        """How many there are in all files."""
         return sum(statements for statements, _ in self.files.values())
 
     @property
     def covered(self) -> int:
+        """How many of them were run."""
         return sum(covered for _, covered in self.files.values())
 
     @property
     def percent(self) -> float:
+        """As it was told, or else computed; of nothing at all, 100."""
         if self.told is not None:
             return self.told
         return 100.0 * self.covered / self.statements if self.statements else 100.0

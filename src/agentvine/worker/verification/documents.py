@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from posixpath import normpath
 from textwrap import dedent
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 _SUFFIXES = frozenset({".md", ".markdown"})
 _MOST_MARKS = 3000
@@ -89,14 +90,16 @@ def _problems(path: str, text: str, tree: Tree) -> Iterator[Problem]:
                     yield Problem("link", line, why)
 
 
-def _parsed(text: str) -> list[Token]:
+def _parsed(text: str) -> "list[Token]":
+    from markdown_it import MarkdownIt  # not before there is a document
+
     try:
         return MarkdownIt("commonmark").enable("table").parse(text)
     except RecursionError:
         return []
 
 
-def _targets(token: Token) -> Iterator[str]:
+def _targets(token: "Token") -> Iterator[str]:
     for child in token.children or ():
         target = child.attrGet("href" if child.type == "link_open" else "src")
         if child.type in {"link_open", "image"} and isinstance(target, str):
@@ -141,7 +144,7 @@ def _anchors(text: str) -> Iterator[str]:
             yield from _ID.findall(token.content)
 
 
-def _slug(heading: Token) -> str:
+def _slug(heading: "Token") -> str:
     said = "".join(child.content for child in heading.children or () if child.type in {"text", "code_inline"})
     return _NOT_IN_SLUGS.sub("", said.strip().lower()).replace(" ", "-")
 

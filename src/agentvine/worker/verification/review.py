@@ -38,6 +38,8 @@ SCHEMA: Mapping[str, JsonValue] = {
 
 
 class Review(Strict):
+    """A review's final answer, as its schema has it."""
+
     summary: Text
     findings: tuple[Finding, ...] = Field(max_length=_MOST_FINDINGS)
 

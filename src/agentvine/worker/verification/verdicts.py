@@ -22,6 +22,8 @@ _SHOWN = 10
 
 
 class RunVerdict(StrEnum):
+    """What one run of the tests says."""
+
     PASSED = "passed"
     FAILED = "failed"
     NO_TESTS = "no_tests"

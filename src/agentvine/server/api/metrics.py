@@ -1,0 +1,16 @@
+"""What the server counts."""
+
+from starlette.responses import Response
+
+from agentvine.server import metrics
+from agentvine.server.api.operations import Desk, Operations, Serving
+from agentvine.wire import routes
+
+api = Operations("health")
+
+
+@api.route(routes.METRICS, response_class=Response)
+async def prometheus(services: Serving, desk: Desk) -> Response:
+    """Counters and gauges in Prometheus' text format."""
+    exposition = services.metrics.exposition(await desk.queue(), len(services.waits))
+    return Response(exposition, media_type=metrics.CONTENT_TYPE)
