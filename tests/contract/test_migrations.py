@@ -96,6 +96,15 @@ def test_a_newer_database_is_left_alone(empty_url: str) -> None:
         migrate(empty_url)
 
 
+@pytest.mark.parametrize("folder", ["a%20b", "50%", "what?"])
+def test_a_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / folder / "agentvine.db"
+    path.parent.mkdir()
+    migrate(f"sqlite:///{path}")
+    assert newest() == schema(f"sqlite:///{path}")
+    assert [path.name] == [one.name for one in path.parent.iterdir() if one.suffix == ".db"]
+
+
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     migrate(f"sqlite:///{path}")

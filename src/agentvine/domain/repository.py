@@ -23,7 +23,8 @@ def check_repository(url: str) -> str:
         raise ValueError("a repository cannot start with '-'; write its URL, such as https://host/owner/name.git")
     if _UNSAFE.search(url) or not url.isprintable():
         raise ValueError("a repository URL cannot hold white space, quotes, control or shell characters")
-    check_unquoted(url)
+    if {".", ".."} & set(re.split(r"[/:]", check_unquoted(url))):
+        raise ValueError("write the address of a repository without the components '.' and '..'")
     if url.startswith("/"):
         url = f"file://{url}"
     if _SCP_LIKE.match(url):
@@ -55,8 +56,8 @@ def _check_url(url: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("a repository URL has no query and no fragment")
     if scheme == "file":
-        if parts.netloc or not parts.path.startswith("/") or "/../" in f"{parts.path}/":
-            raise ValueError("a file URL is file:///absolute/path, without '..'")
+        if parts.netloc or not parts.path.startswith("/"):
+            raise ValueError("a file URL is file:///absolute/path")
         return url
     if not parts.hostname or not _HOST.match(parts.hostname):
         raise ValueError("the repository URL names no host")

@@ -9,26 +9,37 @@ from agentvine.server.gate import Gate
 from agentvine.server.services import Services
 
 
+class Operations:
+    """FastAPI's operations, which belong to no server: what serves a request is in the request's scope."""
+
+    def __init__(self) -> None:
+        self._app: ASGIApp | None = None
+
+    async def put_together(self) -> ASGIApp:
+        """The operations, the first time from a thread, which takes a second or two; workers are served meanwhile.
+
+        Raises ValueError unless the routes served here are those of the wire's table.
+        """
+        if self._app is None:
+            self._app = await asyncio.to_thread(_put_together)
+        return self._app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app or await self.put_together()
+        await app(scope, receive, send)
+
+
+OPERATIONS = Operations()
+"""Of this process."""
+
+
 def create_app(services: Services) -> Gate:
     """The application, ready to be served. Its operations are put together when the first of them is asked for."""
     hot = {route: endpoint for api in HOT for route, endpoint in api.endpoints.items()}
-    return Gate(_operate, services, hot)
-
-
-async def operations() -> ASGIApp:
-    """The operations, put together in a thread: a second or two, the first time; workers are served meanwhile.
-
-    Raises ValueError unless the routes served here are those of the wire's table.
-    """
-    return await asyncio.to_thread(_put_together)
+    return Gate(OPERATIONS, services, hot)
 
 
 def _put_together() -> ASGIApp:
     from agentvine.server.application import application
 
     return application()
-
-
-async def _operate(scope: Scope, receive: Receive, send: Send) -> None:
-    app = await operations()
-    await app(scope, receive, send)

@@ -3,6 +3,7 @@
 `server/app.py` imports it, in a thread: to import FastAPI takes longer than all else at the start of a server.
 """
 
+import asyncio
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -11,9 +12,11 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from agentvine import __version__
 from agentvine.domain.errors import AgentVineError
@@ -76,9 +79,17 @@ def application() -> FastAPI:
             Exception: _on_unexpected,
         },
     )
-    app.router.routes.extend(_OPERATIONS)
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to replace it
+    app.router.routes[:0] = [Route("/openapi.json", _document, include_in_schema=False), *_OPERATIONS]
     return app
+
+
+async def _document(_: Request) -> Response:
+    return Response(await asyncio.to_thread(_openapi_text), media_type="application/json")
+
+
+@cache
+def _openapi_text() -> bytes:
+    return to_json(openapi())
 
 
 @cache

@@ -17,7 +17,7 @@ from agentvine.kit.redaction import password_of
 from agentvine.kit.sealed import SealBroken, Vault, is_key, read_or_make_key
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.signing import KeyUnusable, SigningKey, read_or_make
-from agentvine.server.app import create_app, operations
+from agentvine.server.app import OPERATIONS, create_app
 from agentvine.server.audit import AuditTrail
 from agentvine.server.bells import Bells
 from agentvine.server.broker_link import BrokerLink
@@ -94,7 +94,7 @@ async def serve(
                 _log.info("serving", url=url)
                 if ready is not None:
                     ready(BoundServer(url))
-                await operations()  # so that nobody waits for them later
+                await OPERATIONS.put_together()  # so that nobody waits for them later
                 await shutdown.draining.wait()
         finally:
             await database.close()

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 from agentvine.store.revision import DatabaseTooNew, check_file
@@ -103,7 +103,8 @@ def _connected(url: str) -> Iterator[Connection]:
     """A connection within one transaction, which nobody else migrates beside."""
     address = make_url(url)
     if address.get_backend_name() == "sqlite":
-        engine = create_engine(address, poolclass=NullPool)
+        path = url.removeprefix("sqlite:///")  # as it stands: a '%' or '?' in it is part of a name
+        engine = create_engine(URL.create("sqlite", database=path), poolclass=NullPool)
         # The driver would begin transactions late and never for DDL; here it must be before the first look.
         event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -182,7 +182,7 @@ def _engine(url: str, begin: str) -> Engine:
     address = make_url(url)
     if address.get_backend_name() != "sqlite":
         return create_engine(address.set(drivername="postgresql+psycopg"), poolclass=NullPool)
-    engine = create_engine(address, poolclass=NullPool)
+    engine = create_engine(URL.create("sqlite", database=url.removeprefix("sqlite:///")), poolclass=NullPool)
     # As in `migrate`: the driver would begin transactions late, and never for DDL.
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
