@@ -276,6 +276,23 @@ class TestLookingAtAnOldGitea:
             assert server.violations == []
 
 
+class TestAGiteaWithShortPages:
+    async def test_lists_are_read_to_their_end(self) -> None:
+        for tells_total in (True, False):
+            async with Played(ForgeKind.GITEA, GiteaServer).running() as (server, forge):
+                assert isinstance(server, GiteaServer)
+                server.longest_page, server.tells_total = 2, tells_total
+                pull = server.world.add(BRANCH)
+                for number in range(4):
+                    server.world.add(f"other/{number}")
+                url = await forge.review(a_review())
+                assert url is not None and f"/pulls/{pull.number}#" in url
+                assert [call for call in server.calls if call.endswith("/pulls")] == [
+                    "GET /repos/{owner}/{repo}/pulls"
+                ] * 3
+                assert server.violations == []
+
+
 class TestNobodyLooks:
     async def test_without_a_forge_or_a_token(self) -> None:
         known = Forges(KNOWN, OneToken(), SystemClock(), HURRIED)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from agentvine.domain.repository_settings import RepositorySettings
 from agentvine.domain.task import Budget
 from agentvine.domain.worker_types import WorkerType
 from agentvine.store import model_limits
+from agentvine.store.held_back import wanting
+from agentvine.store.listings import Slice
 from agentvine.testing.cast import REPOSITORY, Hand, a_task, a_worker
 from agentvine.testing.site import InProcessSite, in_process_site
 from agentvine.wire.administration import NewRepository, RepositoryChanges
@@ -94,3 +97,33 @@ async def test_what_an_operator_says_of_its_repository_is_told(site: InProcessSi
     assert "6.00 of 6.00" in why.detail and "after midnight" in why.detail
     site.clock.advance(86_400)
     assert await reasons(desk, late.id) == []
+
+
+async def test_what_is_behind_one_that_the_day_does_not_cover_is_told(site: InProcessSite) -> None:
+    desk, hand = await site.front_desk(), await worker(site, "wrk_one")
+    await worker(site, "wrk_two")
+    settings = RepositorySettings(repository=REPOSITORY, budget_per_day_usd=10.0)
+    await desk.add_repository(NewRepository(settings=settings))
+    await desk.submit(a_task(budget=Budget(usd=4)))
+    running = await hand.take_and_start()
+    big = await desk.submit(a_task(budget=Budget(usd=10), priority=9))
+    behind = [await desk.submit(a_task(budget=Budget(usd=1), queue=queue)) for queue in ("default", "low_priority")]
+    assert await hand.claim() is None
+    for task in (big, *behind):
+        assert [one.reason for one in (await desk.task(task.id)).waits_for] == ["budget"]
+    assert [held.orders for held in (await desk.queue()).held_back] == [3]
+    before = await desk.submit(a_task(budget=Budget(usd=1), queue="high_priority"))
+    assert (await desk.task(before.id)).waits_for == ()
+    await desk.cancel(before.id)
+    await hand.complete(running, cost=1.0)
+    assert await reasons(desk, behind[0].id) == []
+
+
+async def test_a_key_for_one_repository_is_told_of_that_however_much_others_wait_for(site: InProcessSite) -> None:
+    desk = await site.front_desk()
+    for number in range(3):
+        await desk.submit(a_task(repository=f"https://git.example/team/{number}.git"))
+    part = Slice(50, repositories=("https://git.example/team/2.git",), types=("test",))
+    found = await site.database.read(lambda unit: wanting(unit, part, 1))
+    assert [one.repository for one in found] == ["https://git.example/team/2.git"]
+    assert await site.database.read(lambda unit: wanting(unit, replace(part, types=("docs",)), 1)) == []

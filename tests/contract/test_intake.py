@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agentvine.domain.errand import Say, WorkSeen
+from agentvine.domain.errand import LookForWork, Say, WorkSeen
 from agentvine.domain.errors import InvalidInput
 from agentvine.domain.forge import IssueSeen, PullHead, Said
+from agentvine.domain.intake import CLOCK_SLACK
 from agentvine.domain.key import Role, Scope
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.repository_settings import IntakeRules, RepositorySettings
@@ -17,6 +18,9 @@ from agentvine.domain.worker_types import TaskType
 from agentvine.testing.cast import REPOSITORY, a_task
 from agentvine.wire.administration import NewRepository, RepositoryChanges
 from tests.contract.intake import SETTINGS, Stand, standing
+
+ODD = ("--upload-pack=touch${IFS}x", "f/" + "x" * 199, "release\u00a0", "\u3000release", "rel\u202eease", "a\x85")
+"""Names of branches that are not given to git. Cut or stripped, some would be those of others."""
 
 
 @pytest.fixture
@@ -99,12 +103,13 @@ async def test_a_command_on_a_pull_request_starts_at_its_branch_or_is_answered(s
     while await stand.says():
         pass
 
-    refused: dict[str, dict[str, object]] = {
-        "comes from a fork": {"head": PullHead(branch="main", own=False)},
-        "is closed": {"head": PullHead(branch="done", own=True), "is_open": False},
-        "rename it": {"head": PullHead(branch="--upload-pack=touch${IFS}x", own=True)},
-    }
-    for number, (why, more) in enumerate(refused.items(), start=60):
+    refused: list[tuple[str, dict[str, object]]] = [
+        ("comes from a fork", {"head": PullHead(branch="main", own=False)}),
+        ("is closed", {"head": PullHead(branch="done", own=True), "is_open": False}),
+        ("does not show where", {"head": PullHead(branch="", own=True)}),
+    ]
+    refused.extend(("rename it", {"head": PullHead(branch=name, own=True)}) for name in ODD)
+    for number, (why, more) in enumerate(refused, start=60):
         stand.comments.clear()
         stand.comment("/agentvine docs Say it", number=number, thread="t-1")
         stand.comment("/agentvine docs Say it", number=number + 30, author="eve")
@@ -119,6 +124,58 @@ async def test_a_command_on_a_pull_request_starts_at_its_branch_or_is_answered(s
         await stand.look(pull)
         assert await stand.claim() is None, "it is answered once, and others not at all"
     assert len(await stand.tasks()) == 1
+
+
+async def test_one_of_which_nothing_can_be_made_keeps_nothing_else_back(stand: Stand) -> None:
+    stand.comment("/agentvine docs one", number=1)
+    stand.comment("/agentvine docs two", number=2)
+    stand.comments[1] = stand.comments[1].model_copy(update={"url": "x" * 501})
+    odd = stand.issue(5)
+    stand.comments.clear()
+    good = stand.issue(8, labels=("agent",))
+    first = await stand.look(odd, good)
+    (task,) = await stand.tasks()
+    assert task.asked.origin is not None and task.asked.origin.number == 8, "of the odd one nothing is half done"
+    assert "anything of issue 5" in ((await stand.desk.repository(stand.repository_id)).trouble or "")
+    stand.site.clock.advance(3600)
+    stand.comment("thanks", number=3)
+    await stand.look(odd, stand.issue(8))
+    assert (await stand.look(odd, stand.issue(8))).since > first.since, "it is not looked for from then on for ever"
+    mended = odd.model_copy(update={"comments": odd.comments[:1]})
+    await stand.look(mended)
+    assert (await stand.desk.repository(stand.repository_id)).trouble is None
+    stand.comment("/agentvine docs three", number=4)
+    await stand.look(stand.issue(8))
+    assert [one.asked.title for one in await stand.tasks()][1:] == ["three"], "one came too late by then"
+
+
+async def test_pull_requests_take_turns_where_one_look_cannot_ask_of_all(stand: Stand) -> None:
+    pulls = []
+    for number in (3, 4, 5, 6):
+        stand.comments.clear()
+        stand.comment(f"/agentvine docs {number}", number=number)
+        pulls.append(stand.issue(number, is_pull=True))
+
+    async def look(*told: int) -> LookForWork:
+        heads = {number: PullHead(branch=f"b{number}", own=number != 4) for number in told}
+        return await stand.look(*(one.model_copy(update={"head": heads.get(one.number)}) for one in pulls))
+
+    first = await look(3, 4)
+    assert (first.users, first.heads_from) == (("Ann", "bob"), 1)
+    assert "waits for the next look" in ((await stand.desk.repository(stand.repository_id)).trouble or "")
+    await stand.desk.change_repository(stand.repository_id, RepositoryChanges(settings={"test": ["pytest"]}))
+    assert (await look(3, 5)).heads_from == 1, "whatever an operator says, it begins anew"
+    assert (await look()).heads_from == 6
+    assert "newer worker" in ((await stand.desk.repository(stand.repository_id)).trouble or "")
+    last = await look(6)
+    assert (last.heads_from, last.since) == (6, first.since)
+    assert (await stand.desk.repository(stand.repository_id)).trouble is None, "none waits any more"
+    assert [task.asked.branch for task in await stand.tasks()] == ["b3", "b5", "b6"]
+    stand.site.clock.advance(3600)
+    assert (await look()).heads_from == 1
+    assert (await look()).since > first.since
+    assert (await stand.desk.repository(stand.repository_id)).trouble is None
+    assert len(await stand.tasks()) == 3
 
 
 async def test_a_repository_that_is_added_again_is_told_of_what_came_from_it_before(stand: Stand) -> None:
@@ -150,19 +207,20 @@ async def test_each_user_counts_from_when_he_was_named(stand: Stand) -> None:
     stand.comment("/agentvine docs by ann", author="ann")
     stand.site.clock.advance(3000)
     stand.comment("/agentvine docs too early", author="eve")
-    stand.site.clock.advance(1)
+    stand.site.clock.advance(CLOCK_SLACK.total_seconds() + 1)
+    stand.comment("/agentvine docs by a slow clock", author="eve", at=stand.site.clock.now() - CLOCK_SLACK)
     await named("Ann", "bob", "Eve")
     stand.comment("/agentvine docs by eve", author="eve")
     stand.site.clock.advance(1)
     await named("Ann", "bob", "Eve", "zoe")
     await stand.look(stand.issue())
-    assert sorted(task.asked.title for task in await stand.tasks()) == ["by ann", "by eve"]
+    assert sorted(task.asked.title for task in await stand.tasks()) == ["by a slow clock", "by ann", "by eve"]
     await named("Ann", "bob")
     stand.comment("/agentvine docs while she was not named", author="eve")
-    stand.site.clock.advance(1)
+    stand.site.clock.advance(CLOCK_SLACK.total_seconds() + 1)
     await named("Ann", "bob", "Eve")
     await stand.look(stand.issue())
-    assert len(await stand.tasks()) == 2
+    assert len(await stand.tasks()) == 3
 
 
 async def test_looks_go_on_where_nobody_says_anything(stand: Stand) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from agentvine.domain.intake import LONGEST_READ, RESERVED, command_in
+from agentvine.domain.intake import CLOCK_SLACK, LONGEST_READ, RESERVED, command_in
 from agentvine.domain.repository_settings import IntakeRules
 from agentvine.domain.worker_types import TaskType
 from agentvine.server.errands import LEASE_SECONDS
@@ -10,6 +10,7 @@ from agentvine.server.intake import ASKING_SECONDS, OVERLAP
 from agentvine.server.webhooks import BETWEEN_RINGS, BODY_SECONDS
 from agentvine.wire.messages import LARGEST_WEBHOOK
 from agentvine.wire.routes import WEBHOOK
+from agentvine.worker.forge.watch import MOST_HEADS
 from tests.docs.pages import page, shown_commands, understood
 
 PAGE = page("intake.md")
@@ -40,6 +41,8 @@ def test_its_words_and_numbers_are_those_of_the_code() -> None:
     assert f"at least every {ASKING_SECONDS:.0f}" in text
     assert f"more than {LONGEST_READ:,} characters" in text
     assert OVERLAP.total_seconds() == 600, "it says ten minutes"
+    assert CLOCK_SLACK.total_seconds() == 300, "it says five minutes, and so does docs/follow-up.md"
+    assert f"asks of {MOST_HEADS} pull requests" in text
     assert f"more than {LARGEST_WEBHOOK >> 20} MiB" in text
     assert f"within {BODY_SECONDS:.0f} s" in text
     assert (BETWEEN_RINGS, LEASE_SECONDS) == (5.0, 120.0), "it says five seconds and two minutes"

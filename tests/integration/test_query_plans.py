@@ -14,7 +14,7 @@ from agentvine.server.inbox import inbox_of
 from agentvine.server.registry import Registry
 from agentvine.server.submission import Submissions
 from agentvine.server.terms import Terms
-from agentvine.store import listings
+from agentvine.store import listings, repositories
 from agentvine.store.sqlite import SqliteUnit, connect
 from agentvine.store.unit import for_sqlite
 from agentvine.testing.cast import PUSHED, a_task, registration
@@ -94,4 +94,14 @@ def test_the_inbox_reads_no_more_than_it_shows(sqlite_url: str) -> None:
         unit.heard = {}
         look_at_requests(unit)
         assert len(unit.heard) > 1 + len(RequestStatus)
+        check_plans(unit, connection)
+
+
+def test_what_a_day_costs_is_read_at_one_moment(sqlite_url: str) -> None:
+    """Else an order that ends between two statements would be missed, or counted twice."""
+    with closing(connect(Path(sqlite_url.removeprefix("sqlite:///")))) as connection:
+        unit = ListeningUnit(connection)
+        unit.heard = {}
+        repositories.day(unit, "repo_1", ManualClock().now())
+        assert len(unit.heard) == 1
         check_plans(unit, connection)

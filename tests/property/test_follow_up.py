@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agentvine.domain.follow_up import MOST_TASKS, End, Flaky, Follower, GoOn, RunOnce, Stop, decide, first_look
 from agentvine.domain.follow_up_words import answer, brief, mark_of_answer
 from agentvine.domain.forge import Checks, FailedCheck, ForgeComment, PullSeen
+from agentvine.domain.intake import CLOCK_SLACK
 from agentvine.domain.pull_followed import PullFollowed, PullState, SecondRun
 from agentvine.domain.repository_settings import FollowUpRules
 
@@ -86,7 +87,7 @@ NOTHING: tuple[object, ...] = ()
         (known(), seen(comments=(said(1, ours=True), said(2, "eve"), said(3, body=" "))), Follower.NONE, NOTHING),
         (known(), seen(comments=(said(1, body="/agentvine docs x"),)), Follower.NONE, NOTHING),
         (known(), seen(comments=(said(1, edited=True),)), Follower.NONE, NOTHING),
-        (known(), seen(comments=(said(1, at=AT - timedelta(seconds=1)),)), Follower.NONE, NOTHING),
+        (known(), seen(comments=(said(1, at=AT - CLOCK_SLACK - timedelta(seconds=1)),)), Follower.NONE, NOTHING),
         (known(), seen(comments=(said(1, BOT),)), Follower.NONE, "comments"),
         (known(tries=2), seen(comments=(said(1, BOT),)), Follower.LIVE, "comments"),
         (known(tries=2), seen(comments=(said(1, BOT), said(2))), Follower.NONE, "comments"),

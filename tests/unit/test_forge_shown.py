@@ -9,17 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentvine.domain.errand import LookForWork, Say
-from agentvine.domain.forge import FailedCheck, ForgeComment, IssueSeen, PullSeen
+from agentvine.domain.forge import FailedCheck, ForgeComment, IssueSeen, PullHead, PullSeen
 from agentvine.worker.forge.answers import Value, understood
 from agentvine.worker.forge.base import ForgeRefused
+from agentvine.worker.forge.connection import Refusal
 from agentvine.worker.forge.difference import part_around
 from agentvine.worker.forge.marking import begin, end
 from agentvine.worker.forge.shown import Text, built, ident, last_number, latest, log_tail, numbers_of, together
 from agentvine.worker.forge.watch import Watch
-from agentvine.worker.forge.window import Note, Spot, Window
+from agentvine.worker.forge.window import Note, Spot, Window, head_of
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SHA = "a" * 40
+URL = "https://git.example/a/b"
 
 
 class TestShown:
@@ -57,6 +59,10 @@ class TestShown:
         made = [ForgeComment(id=f"comment-{n}", author="mira", body=f"{n}", at=NOW + timedelta(n)) for n in range(501)]
         assert [one.body for one in latest([made[500], *made])] == [str(n) for n in range(1, 501)]
 
+    def test_a_branch_is_its_name_to_the_letter(self) -> None:
+        assert head_of(" r\u00a0", own=True).branch == " r\u00a0"
+        assert head_of("x" * 9999, own=True).branch == "x" * 500, "which no branch may be that is worked with"
+
     def test_what_is_under_way_is_waited_for(self) -> None:
         assert together([]) == "none"
         assert together(["passed", "failed", "pending"]) == "pending"
@@ -91,6 +97,9 @@ class Board:
 
     notes_there: list[Note] = field(default_factory=list)
     issues: list[IssueSeen] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    """Of which pull requests it was asked where they come from."""
+    hidden: dict[int, int] = field(default_factory=dict)
     longest_text = 60_000
 
     async def account(self) -> str | None:
@@ -98,6 +107,12 @@ class Board:
 
     async def work(self, label: str | None, since: datetime) -> list[IssueSeen]:
         return self.issues
+
+    async def head(self, number: int) -> PullHead:
+        self.asked.append(number)
+        if number in self.hidden:
+            raise Refusal(self.hidden[number], "not for you")
+        return head_of(f"b{number}", own=True)
 
     async def notes(self, spot: Spot) -> list[Note]:
         return list(self.notes_there)
@@ -140,3 +155,39 @@ class TestWatch:
         seen = await watch.work(LookForWork(repository="https://git.example/a/b", label="agent", since=NOW))
         numbers = [issue.number for issue in seen.issues]
         assert numbers == [7, *range(201, 700)]
+
+    async def test_strangers_do_not_use_up_what_is_asked_of_pull_requests(self) -> None:
+        board = Board(issues=[_commanded(number, "eve") for number in range(100, 700)])
+        board.issues += [_commanded(3, "ANN"), _commanded(4, "ann", edited=True), _commanded(5, "ann", body="so")]
+        watch = Watch(cast("Window", board), "a forge", URL)
+        seen = await watch.work(LookForWork(repository=URL, since=NOW, users=("Ann",)))
+        assert board.asked == [3]
+        assert {one.number: one.head for one in seen.issues}[3] == PullHead(branch="b3", own=True)
+        board.asked.clear()
+        await watch.work(LookForWork(repository=URL, since=NOW))
+        assert board.asked == [*range(200, 250)], "an earlier server does not say whose words count"
+
+    async def test_the_oldest_pull_requests_are_asked_about_first_and_all_have_their_turn(self) -> None:
+        board = Board(issues=[_commanded(number, "ann") for number in range(160, 100, -1)])
+        watch = Watch(cast("Window", board), "a forge", URL)
+        wanted = LookForWork(repository=URL, since=NOW, users=("ann",))
+        await watch.work(wanted)
+        assert board.asked == [*range(101, 151)]
+        board.asked.clear()
+        await watch.work(wanted.model_copy(update={"heads_from": 151}))
+        assert board.asked == [*range(151, 161), *range(101, 141)]
+
+    async def test_a_pull_request_that_cannot_be_seen_hides_no_other(self) -> None:
+        board = Board(issues=[_commanded(number, "ann") for number in (1, 2, 3)], hidden={1: 404, 2: 403})
+        watch = Watch(cast("Window", board), "a forge", URL)
+        wanted = LookForWork(repository=URL, since=NOW, users=("ann",))
+        seen = await watch.work(wanted)
+        assert [one.head and one.head.branch for one in seen.issues] == ["", "", "b3"]
+        board.hidden[3] = 422
+        with pytest.raises(ForgeRefused):
+            await watch.work(wanted)
+
+
+def _commanded(number: int, author: str, body: str = "/agentvine", **more: bool) -> IssueSeen:
+    said = ForgeComment.model_validate({"id": f"c-{number}", "author": author, "body": body, "at": NOW, **more})
+    return IssueSeen(number=number, url="", title="t", body="", author="eve", at=NOW, is_pull=True, comments=(said,))

@@ -154,6 +154,14 @@ def test_good_branches(name: str) -> None:
         "$(id)",
         "a;b",
         "a" * 201,
+        "a\u00a0b",
+        "a\u3000b",
+        "a\x85b",
+        "a\u200bb",
+        "a\u200eb",
+        "a\u202eb",
+        "a\u2066b",
+        "\ufeffa",
     ],
 )
 def test_bad_branches(name: str) -> None:

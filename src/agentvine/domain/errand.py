@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agentvine.domain.base import Line, Model, Moment
-from agentvine.domain.forge import Body, Ident, IssueSeen, Number, PullSeen, Said
+from agentvine.domain.forge import Body, Ident, IssueSeen, Number, PullSeen, Said, Word
 from agentvine.domain.ids import WorkerId
 from agentvine.domain.repository import BranchName, RepositoryUrl
 
@@ -35,6 +35,10 @@ class LookForWork(Model):
     repository: RepositoryUrl
     label: Line | None = None
     since: Moment
+    users: Annotated[tuple[Word, ...], Field(max_length=200)] | None = None
+    """Whose comments count; None: an earlier server does not tell."""
+    heads_from: Number = 1
+    """The pull request from which on it is asked first where they come from: one look cannot ask it of all."""
 
 
 class LookAtIssue(Model):

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from agentvine.domain.forge import FailedCheck, ForgeComment, PullSeen
-from agentvine.domain.intake import command_in, is_allowed
+from agentvine.domain.intake import CLOCK_SLACK, command_in, is_allowed
 from agentvine.domain.pull_followed import Cause, Heard, PullFollowed, PullState, SecondRun
 from agentvine.domain.repository_settings import FollowUpRules
 
@@ -235,7 +235,7 @@ def _asked(
         and not one.ours
         and not one.edited
         and is_allowed(one.author, tuple(named))
-        and one.at >= named[one.author.lower()]
+        and one.at >= named[one.author.lower()] - CLOCK_SLACK
         and one.body.strip()
         and command_in(one.body) is None
     )

@@ -88,7 +88,8 @@ class PullHead(Model):
     """Where a pull request comes from."""
 
     branch: Word
-    """Whatever its name is: not every name is one that we give to git."""
+    """Its name to the letter, whatever it is: not every name is one that we give to git. Empty: the forge refuses to
+    show it."""
     own: bool
     """Whether it is a branch of the repository itself; else of somebody's copy."""
 
@@ -107,7 +108,8 @@ class IssueSeen(Model):
     is_pull: bool = False
     """A pull request is an issue to some forges: what was said on it is here, what it changes is not."""
     head: PullHead | None = None
-    """Of a pull request on which somebody gives a command, looked at for work; earlier workers do not tell it."""
+    """Of a pull request on which somebody gives a command, looked at for work; earlier workers do not tell it, and
+    nobody tells it of more of them than one look may ask for."""
     comments: Annotated[tuple[ForgeComment, ...], Field(max_length=500)] = ()
     """Oldest first; of more than fit, the latest."""
 

@@ -7,12 +7,15 @@ and everything else that decides what may happen come from a list of known words
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from agentvine.domain.forge import ForgeComment, IssueSeen
 from agentvine.domain.permission import PermissionLevel, lowest
-from agentvine.domain.repository import check_branch
+from agentvine.domain.repository import BranchName, check_branch
 from agentvine.domain.repository_settings import IntakeRules, RepositorySettings
 from agentvine.domain.request import WorkerRequest
 from agentvine.domain.task import NewTask, Origin
@@ -28,6 +31,8 @@ LONGEST_TEXT = 40_000
 LONGEST_ANSWER = 20_000
 LONGEST_READ = 16_000
 """Characters of a comment in which a command is looked for: reading Markdown can take the square of its length."""
+CLOCK_SLACK = timedelta(minutes=5)
+"""How far a forge's clock may be behind the server's, by which somebody is named, until what he writes is lost."""
 RESERVED = frozenset({"answer", "approve", "cancel", "close", "deny", "help", "merge", "retry", "status", "stop"})
 """Words that, alone behind the command, ask for something else than a task. Nothing follows from them."""
 _LINE = re.compile(rf"^ {{0,3}}{re.escape(COMMAND)}(?:[ \t]+(.*))?$")
@@ -39,6 +44,7 @@ _RAW = "code|iframe|noembed|noframes|noscript|pre|script|style|template|textarea
 _MASKED = re.compile(rf"{_COMMENT.pattern}|<({_RAW})\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
 _HIDING = re.compile(r"\b(?:hidden|style)\b", re.IGNORECASE)
 _TYPES = {type_.value: type_ for type_ in TaskType}
+_BRANCH: TypeAdapter[str] = TypeAdapter(BranchName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +176,10 @@ def start_of(issue: IssueSeen) -> str:
             "this pull request comes from a fork, to which nothing is delivered: give the command on a pull request "
             "from a branch of this repository, or on an issue"
         )
+    if not issue.head.branch:
+        raise ValueError("the forge does not show where this pull request comes from: give the command on an issue")
     try:
-        return check_branch(issue.head.branch)
+        return _BRANCH.validate_python(check_branch(issue.head.branch))
     except ValueError:
         raise ValueError("its branch has a name with which AgentVine does not work: rename it") from None
 

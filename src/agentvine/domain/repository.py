@@ -11,6 +11,8 @@ _SCP_LIKE = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:
 _HOST = re.compile(r"^[0-9A-Za-z_:][0-9A-Za-z_.:-]*$")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\\"'`$;&|<>(){}*?!\u2028\u2029]")
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\]\\\"'`$;&|<>(){}!#%=,]|\.\.|@\{|//|\.lock(/|$)|(^|/)\.|\.(/|$)")
+_UNSEEN = re.compile(r"[\s\x80-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""White space of any script, controls, what has no width, and what changes the direction of reading."""
 
 
 def check_repository(url: str) -> str:
@@ -68,7 +70,8 @@ def _check_url(url: str) -> str:
 
 
 def check_branch(name: str) -> str:
-    """`name`, if git-check-ref-format(1) takes it and it is free of shell characters, which git itself allows.
+    """`name`, if git-check-ref-format(1) takes it and it is free of shell characters and of what nobody sees, which git
+    itself allows.
 
     Raises ValueError for anything else.
     """
@@ -76,10 +79,10 @@ def check_branch(name: str) -> str:
         raise ValueError("this is no branch name; write it without 'refs/heads/', such as main or feature/login")
     if name.startswith("refs/"):
         raise ValueError("write the branch without 'refs/heads/'")
-    if _BAD_REF.search(name):
+    if _BAD_REF.search(name) or _UNSEEN.search(name):
         raise ValueError(
-            "a branch name cannot hold white space, '..', '//', a component that starts or ends with '.', "
-            "or one of ~^:?*[]\\ and shell characters"
+            "a branch name cannot hold white space, what nobody sees, '..', '//', a component that starts or ends with "
+            "'.', or one of ~^:?*[]\\ and shell characters"
         )
     return name
 

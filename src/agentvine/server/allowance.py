@@ -31,12 +31,24 @@ def allowance(unit: Unit, order: WorkOrder, now: datetime) -> Allowance:
     return Allowance(settings.rules, left)
 
 
-def till_tomorrow(unit: Unit, order: WorkOrder, now: datetime) -> Failure | None:
+def till_the_day_affords_it(
+    unit: Unit, order: WorkOrder, began: datetime, spent_usd: float, now: datetime
+) -> Failure | None:
     """What to make of a running order that spent all it was given: None if that was its own budget.
 
-    Else it was what the repository may cost in a day, and the order goes on when that is over.
+    Else it was what was left of the day on which it `began`, as the operator's word was then, and the order goes on:
+    at once where the day or the word is another now, else when the day is over. `spent_usd`: by all its executions.
     """
-    if allowance(unit, order, now).left_usd >= work_orders.budget_usd(unit, order.id) - order.spent_usd:
+    known = repositories.of(unit, order.repository)
+    budget_usd = work_orders.budget_usd(unit, order.id)
+    if known is None or spent_usd >= budget_usd:
+        return None
+    if repositories.day_of(began) < repositories.day_of(now) or began < known.repository.updated_at:
+        detail = (
+            f"its repository had less left for it when it began (agentvine repo show {order.repository}); it goes on"
+        )
+        return Failure(reason=FailureReason.REPOSITORY_BUDGET, detail=detail)
+    if allowance(unit, order, now).left_usd >= budget_usd - order.spent_usd:
         return None
     midnight = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
     return Failure(

@@ -19,7 +19,7 @@ from agentvine.domain.task import Task
 from agentvine.domain.work_order import TERMINAL, OrderStatus, WorkOrder
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import Clock
-from agentvine.server.allowance import Allowance, allowance, till_tomorrow
+from agentvine.server.allowance import Allowance, allowance, till_the_day_affords_it
 from agentvine.server.choice import Search
 from agentvine.server.chronicle import SERVER, Told, actor_of, tell, tell_move
 from agentvine.server.handover import earlier, followed
@@ -213,7 +213,7 @@ class Orders:
         if RETRY_RULES[failure.reason].retry and spent >= work_orders.budget_usd(unit, order.id):
             failure = _overspent(spent, failure)
         elif report.failure.reason is FailureReason.BUDGET_EXCEEDED:
-            failure = till_tomorrow(unit, order, now) or failure
+            failure = till_the_day_affords_it(unit, order, kept.execution.started_at, spent, now) or failure
         failure = noted(unit, self._clock, self._random, kept.execution.worker_id, failure)
         move = lifecycle.Fail(now, report.token, failure, self._random.random())
         ending = Ending(Outcome.FAILED, now, report.usage, report.failure)

@@ -36,14 +36,14 @@ class Obstacles:
             return ()
         if order.not_before is not None and order.not_before > self._now:
             return ()
-        return self._of(held_back.wanting_of(order, work_orders.budget_usd(self._unit, order.id)))
+        return self._of(held_back.wanting_of(order))
 
     def everywhere(self, part: Slice) -> tuple[HeldBack, ...]:
         """Of the kinds of orders that wait in this part. That all who may take them are busy is no obstacle: there is
         more work than hands, and the queues say so."""
         found = []
-        for wanting in held_back.wanting(self._unit, _MOST_KINDS):
-            if _is_in(wanting, part) and (waits_for := [one for one in self._of(wanting) if one.reason != "slot"]):
+        for wanting in held_back.wanting(self._unit, part, _MOST_KINDS):
+            if waits_for := [one for one in self._of(wanting) if one.reason != "slot"]:
                 shown = {"type": wanting.type, "repository": wanting.repository, "orders": wanting.orders}
                 found.append(HeldBack.model_validate({**shown, "waits_for": waits_for}))
         return tuple(found)
@@ -88,11 +88,11 @@ class Obstacles:
         if known is None or budget is None:
             return None
         day = repositories.day(self._unit, known.repository.id, self._now)
-        if day.affords(budget, wanting.rest_usd):
+        if day.affords(budget, held_back.first_rest_usd(self._unit, wanting)):
             return None
         spent = f"its repository has cost {day.spent_usd:.2f} of {budget:.2f} dollars today"
         if day.running and day.left_usd(budget) + day.held_usd > 0:
-            held = f"{spent}, and what runs may cost {day.held_usd:.2f}: less is left than this may cost"
+            held = f"{spent}, and what runs may cost {day.held_usd:.2f}: less is left than the next may cost"
             return _waits("budget", f"{held}; it begins when something ends, or after midnight (UTC)")
         return _waits("budget", f"{spent}; it begins after midnight (UTC), or with a larger --budget-per-day")
 
@@ -107,11 +107,6 @@ class Obstacles:
             count = repositories.running(unit, known.repository.id) if known else work_orders.running_in(unit, url)
             self._running[url] = count
         return self._running[url]
-
-
-def _is_in(wanting: Wanting, part: Slice) -> bool:
-    elsewhere = part.repositories is not None and wanting.repository not in part.repositories
-    return not elsewhere and (part.types is None or wanting.type.value in part.types)
 
 
 def _reaches(worker: Present, wanting: Wanting) -> bool:

@@ -7,8 +7,10 @@ not submit, the forge may not either, and once the key has ended nothing comes i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from pydantic import ValidationError
 
 from agentvine.domain.errand import Errand, ErrandResult, LookForWork, Say
 from agentvine.domain.errors import AgentVineError, Conflict
@@ -16,6 +18,7 @@ from agentvine.domain.follow_up_words import mark_of_answer
 from agentvine.domain.forge import ForgeComment, IssueSeen
 from agentvine.domain.ids import new_id
 from agentvine.domain.intake import (
+    CLOCK_SLACK,
     Command,
     answer_in,
     command_in,
@@ -60,13 +63,17 @@ class _Visit:
 
     repository: Repository
     key: Key
-    since: datetime
+    look: LookForWork
     named: Mapping[str, datetime]
+    tells_heads: bool
+    """Whether the worker told of any pull request where it comes from."""
+    waiting: list[int] = field(default_factory=list)
+    """Pull requests with commands of which it did not."""
 
     def heeds(self, comment: ForgeComment) -> bool:
         """Whether anything can follow from a comment: somebody wrote it whom an operator had named by then."""
         since = self.named.get(comment.author.lower())
-        return since is not None and comment.at >= since and heeded(comment, self.settings.intake)
+        return since is not None and comment.at >= since - CLOCK_SLACK and heeded(comment, self.settings.intake)
 
     @property
     def settings(self) -> RepositorySettings:
@@ -123,11 +130,17 @@ class Intake:
             if f"work:{known.repository.id}" not in planned and is_on(known.repository.settings.intake):
                 self.plan(unit, known.repository)
 
-    def _look(self, unit: Unit, repository: Repository, due: datetime) -> None:
+    def _look(self, unit: Unit, repository: Repository, due: datetime, heads_from: int = 1) -> None:
         settings = repository.settings
         looks = intake.looks(unit, repository.id)
         since = (looks.seen_to if looks is not None else self._clock.now()) - OVERLAP
-        look = LookForWork(repository=settings.repository, label=settings.intake.label, since=since)
+        look = LookForWork(
+            repository=settings.repository,
+            label=settings.intake.label,
+            since=since,
+            users=settings.intake.users,
+            heads_from=heads_from,
+        )
         self._errands.wish(unit, f"work:{repository.id}", look, due)
 
     def seen(self, unit: Unit, repository_id: str, look: LookForWork, issues: Sequence[IssueSeen]) -> None:
@@ -137,22 +150,23 @@ class Intake:
             intake.stop(unit, repository_id)
             return
         repository, now = known.repository, self._clock.now()
-        trouble = None
         looks = intake.looks(unit, repository_id) or Looks(look.since, {}, look.since)
+        trouble: str | None = None
+        mistaken, heads_from = None, 1
         key = keys.get(unit, repository.created_by)
         if key is None or not key.usable(now):
             trouble = "nothing comes in: the key that added this repository has ended; add it again with another one"
         else:
-            visit = _Visit(repository, key, look.since, looks.named)
-            for issue in issues:
-                trouble = self._see(unit, visit, issue) or trouble
-        repositories.note_trouble(unit, repository_id, trouble)
+            visit = _Visit(repository, key, look, looks.named, any(issue.head is not None for issue in issues))
+            trouble, mistaken = self._see_all(unit, visit, issues)
+            heads_from = _heads_from(visit)
+        repositories.note_trouble(unit, repository_id, trouble or mistaken)
         seen_to = looks.seen_to if trouble is not None else _seen_to(looks, issues, now)
         intake.look_on(unit, repository_id, Looks(seen_to, looks.named, now))
         seconds = repository.settings.intake.look_seconds
         if intake.is_asking(unit, repository_id):
             seconds = min(seconds, ASKING_SECONDS)
-        self._look(unit, repository, now + timedelta(seconds=seconds))
+        self._look(unit, repository, now + timedelta(seconds=seconds), heads_from)
 
     def looked_in_vain(self, unit: Unit, repository_id: str, trouble: Trouble) -> None:
         """The forge could not be looked at; it is tried again."""
@@ -160,6 +174,20 @@ class Intake:
             repositories.note_trouble(unit, repository_id, f"it cannot be looked at for work: {trouble.why}"[:1000])
 
     # ── taking in ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _see_all(self, unit: Unit, visit: _Visit, issues: Sequence[IssueSeen]) -> tuple[str | None, str | None]:
+        """What follows from all of them. Returns why something could not that is to be looked at again, if so; and what
+        nothing can be made of, which keeps back nothing else."""
+        trouble = mistaken = None
+        for issue in issues:
+            try:
+                with unit.undone_by(ValidationError):
+                    trouble = self._see(unit, visit, issue) or trouble
+            except ValidationError as error:
+                what = "pull request" if issue.is_pull else "issue"
+                mistaken = f"the server cannot make anything of {what} {issue.number}; its log says why"
+                _log.warning(mistaken, repository=visit.address, why=str(error)[:500])
+        return trouble, mistaken
 
     def _see(self, unit: Unit, visit: _Visit, issue: IssueSeen) -> str | None:
         """What follows from one issue or pull request. Returns why something could not, if so."""
@@ -173,7 +201,7 @@ class Intake:
             command = command_in(comment.body)
             if command is None:
                 self._answer(unit, visit, issue, comment)
-            elif not command.reserved and comment.at >= visit.since:
+            elif not command.reserved and comment.at >= visit.look.since:
                 trouble = self._follow(unit, visit, issue, comment, command) or trouble
         return trouble
 
@@ -181,15 +209,16 @@ class Intake:
         self, unit: Unit, visit: _Visit, issue: IssueSeen, comment: ForgeComment, command: Command
     ) -> str | None:
         """Make a task of a command. Returns why none could be made, where that may change."""
+        what = f"comment:{comment.id}"
         if issue.is_pull and issue.head is None:
-            return f"a command on pull request {issue.number} waits for a newer worker: this one tells no branches"
+            return None if intake.is_taken(unit, visit.address, what) else _waits(visit, issue.number)
         try:
             branch = start_of(issue)
         except ValueError as why:
             self._refuse(unit, visit, issue, comment, str(why))
             return None
         asked = task_of_command(command, comment, issue, visit.settings, branch)
-        return self._take(unit, visit, issue, f"comment:{comment.id}", asked)
+        return self._take(unit, visit, issue, what, asked)
 
     def _refuse(self, unit: Unit, visit: _Visit, issue: IssueSeen, comment: ForgeComment, why: str) -> None:
         """Answer a command that cannot be followed, once."""
@@ -307,6 +336,21 @@ def _seen_to(looks: Looks, issues: Sequence[IssueSeen], now: datetime) -> dateti
     up to when the look was wished, by ours, less the overlap, so that where nobody says anything it goes on too."""
     comments = [min(comment.at, now) for issue in issues for comment in issue.comments]
     return max(looks.seen_to, looks.wished - OVERLAP, *comments)
+
+
+def _waits(visit: _Visit, number: int) -> str:
+    visit.waiting.append(number)
+    if visit.tells_heads:
+        return (
+            f"a command on pull request {number} waits for the next look: this one asked of others where they come from"
+        )
+    return f"a command on pull request {number} waits for a newer worker: this one tells no branches"
+
+
+def _heads_from(visit: _Visit) -> int:
+    """With which pull request the next look begins to ask where they come from: they take turns."""
+    behind = (number for number in visit.waiting if number >= visit.look.heads_from)
+    return min(behind, default=min(visit.waiting, default=1))
 
 
 def _is_open_question(request: WorkerRequest) -> bool:

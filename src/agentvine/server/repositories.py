@@ -8,7 +8,7 @@ import json
 import math
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -92,10 +92,9 @@ class Repositories:
         return adm.SavedRepository(repository=self.shown(unit, known), webhook_secret=webhook)
 
     def change(self, unit: Unit, known: Known, changes: adm.RepositoryChanges, key: Key) -> adm.SavedRepository:
-        """Change one, which is locked. Raises `InvalidInput`."""
+        """Change one, which is locked. Raises `InvalidInput`, and `Conflict` if it would be the same as another."""
         settings = _patched(known.repository.settings, changes.settings)
-        if settings.address != known.address:
-            raise _invalid("/settings/repository", f"this is {known.address}; add the other one as a new repository")
+        _check_same(unit, known, settings)
         now = self._clock.now()
         known = replace(
             known,
@@ -107,8 +106,9 @@ class Repositories:
         webhook = _webhook_secret() if changes.webhook == "make" else None
         if changes.webhook is not None:
             known = self._with_webhook(known, webhook)
-        repositories.save(unit, known)
+        heirs = repositories.save(unit, known)
         self._heed(unit, known.repository)
+        self._heed_all(unit, heirs)
         said: dict[str, JsonValue] = {"settings": changes.settings, "webhook": changes.webhook}
         if "credential" in changes.model_fields_set:
             said["credential"] = known.repository.credential
@@ -117,9 +117,10 @@ class Repositories:
         return adm.SavedRepository(repository=self.shown(unit, after), webhook_secret=webhook)
 
     def remove(self, unit: Unit, known: Known, key: Key) -> Repository:
-        """Forget one, which is locked, and its secrets. Its orders go on by the rules for all."""
+        """Forget one, which is locked, and its secrets. Its orders go on by the rules for all, or by those of another
+        one that their addresses mean now."""
         shown = self.shown(unit, known)
-        repositories.delete(unit, shown.id)
+        self._heed_all(unit, repositories.delete(unit, shown.id))
         self._tell(unit, AuditKind.REPOSITORY_REMOVED, shown, key, {})
         return shown
 
@@ -138,6 +139,11 @@ class Repositories:
             unit.ring(Ring(kind="claimable", type=type_, repository=repository.settings.repository))
         for tell in self._told:
             tell(unit, repository)
+
+    def _heed_all(self, unit: Unit, ids: Iterable[str]) -> None:
+        for repository_id in sorted(ids):
+            if (known := repositories.locked(unit, repository_id)) is not None:
+                self._heed(unit, known.repository)
 
     # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -239,6 +245,22 @@ class Repositories:
 def _owner(known: Known, what: str) -> str:
     """What a secret is bound to: its repository, and what it is for."""
     return f"{known.address} {what}"
+
+
+def _check_same(unit: Unit, known: Known, settings: RepositorySettings) -> None:
+    """Raises `InvalidInput` if these are settings of another repository, `Conflict` if they would make two one."""
+    if settings.address != known.address:
+        same = known.repository.settings.folded == settings.address.lower()
+        why = "the other is the same, and known by this" if same else "add the other one as a new repository"
+        raise _invalid("/settings/repository", f"this is {known.address}; {why}")
+    folded = settings.folded
+    if folded is None or folded == known.repository.settings.folded:
+        return
+    there = repositories.alike(unit, settings, known.repository.id)
+    if there is not None:
+        both = f"{known.address} and {there.address}"
+        why = f"on such a forge {both} are one, and both are known: remove one of them first"
+        raise Conflict(why, status=there.repository.id)
 
 
 def _named(settings: RepositorySettings, before: Mapping[str, datetime], now: datetime) -> dict[str, datetime]:

@@ -56,6 +56,14 @@ def take(unit: Unit, address: str, what: str, task_id: str, at: datetime) -> boo
     )
 
 
+def is_taken(unit: Unit, address: str, what: str) -> bool:
+    """Whether something became of it."""
+    return (
+        unit.one("SELECT 1 FROM intake WHERE address = :address AND what = :what", address=address, what=what)
+        is not None
+    )
+
+
 def leave(unit: Unit, address: str, what: str) -> None:
     """Nothing became of it after all."""
     unit.run("DELETE FROM intake WHERE address = :address AND what = :what", address=address, what=what)
@@ -63,8 +71,8 @@ def leave(unit: Unit, address: str, what: str) -> None:
 
 def respell(unit: Unit, address: str) -> None:
     """Let what was made of a repository's issues and comments count for this address, in which the case of letters says
-    nothing: the repository was removed, and added again in another case."""
-    for row in unit.all("SELECT DISTINCT address FROM intake"):
+    nothing: the repository was removed, and added again in another case. What is another one's stays with that."""
+    for row in unit.all("SELECT DISTINCT address FROM intake WHERE address NOT IN (SELECT address FROM repositories)"):
         if row["address"] != address and row["address"].lower() == address.lower():
             unit.run(
                 """UPDATE intake SET address = :address WHERE address = :before AND NOT EXISTS (

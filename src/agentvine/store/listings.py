@@ -15,7 +15,7 @@ from agentvine.store.unit import Dialect, Row, Unit
 from agentvine.store.work_orders import order_of
 from agentvine.wire.messages import QueueLine
 
-_SCOPED = MappingProxyType(
+SCOPED = MappingProxyType(
     {
         Dialect.SQLITE: """(:scope IS NULL OR o.repository IN (SELECT value FROM json_each(:scope)))
             AND (:types IS NULL OR o.type IN (SELECT value FROM json_each(:types)))""",
@@ -86,7 +86,7 @@ _TASKS = MappingProxyType(
       AND (CAST(:repository AS TEXT) IS NULL OR t.repository = :repository)
       AND {scoped}
     ORDER BY t.id DESC LIMIT :limit"""  # noqa: S608  constants only
-        for dialect, scoped in _SCOPED.items()
+        for dialect, scoped in SCOPED.items()
     }
 )
 _HAS_STATUS: dict[OrderStatus | None, str] = {None: ""} | {
@@ -99,7 +99,7 @@ _ORDERS = MappingProxyType(
     SELECT o.* FROM work_orders o
     WHERE (CAST(:after AS TEXT) IS NULL OR o.id < :after) {condition} AND {scoped}
     ORDER BY o.id DESC LIMIT :limit"""  # noqa: S608  constants only
-        for dialect, scoped in _SCOPED.items()
+        for dialect, scoped in SCOPED.items()
         for status, condition in _HAS_STATUS.items()
     }
 )
@@ -112,7 +112,7 @@ _REQUESTS = MappingProxyType(
     SELECT r.* FROM requests r JOIN work_orders o ON o.id = r.work_order_id
     WHERE {condition} (r.created_at, r.id) > (:at, :after) AND {scoped}
     ORDER BY r.created_at, r.id LIMIT :limit"""  # noqa: S608  constants only
-        for dialect, scoped in _SCOPED.items()
+        for dialect, scoped in SCOPED.items()
         for status, condition in _IN_STATUS.items()
     }
 )
@@ -148,7 +148,7 @@ _OPEN = MappingProxyType(
         dialect: f"""
     SELECT COUNT(*) AS number FROM requests r JOIN work_orders o ON o.id = r.work_order_id
     WHERE r.status = 'open' AND {scoped}"""  # noqa: S608  constants only
-        for dialect, scoped in _SCOPED.items()
+        for dialect, scoped in SCOPED.items()
     }
 )
 

@@ -1,6 +1,6 @@
 """Repositories that operators have said something about, and what their orders cost by day."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -68,16 +68,24 @@ def insert(unit: Unit, known: Known) -> bool:
 def _find_spellings(unit: Unit, known: Known) -> None:
     """Note how the orders that are there name it."""
     urls = {row["repository"] for row in unit.all("SELECT DISTINCT repository FROM tasks")}
-    for url in sorted({known.repository.settings.repository, *filter(known.is_at, urls)}):
-        spelled(unit, known.repository.id, url)
+    _spell(unit, {known.repository.settings.repository, *filter(known.is_at, urls)})
+
+
+def _spell(unit: Unit, urls: Iterable[str]) -> frozenset[str]:
+    """Note whom each of these means, which may be another one than its neighbour. Returns their ids."""
+    found = {url: known.repository.id for url in urls if (known := of(unit, url)) is not None}
+    for url, repository_id in sorted(found.items()):
+        spelled(unit, repository_id, url)
+    return frozenset(found.values())
 
 
 def _named_text(known: Known) -> str | None:
     return None if known.named is None else json_text({user: micros(at) for user, at in known.named.items()})
 
 
-def save(unit: Unit, known: Known) -> None:
-    """Replace what is kept under its id; what troubles it is forgotten."""
+def save(unit: Unit, known: Known) -> frozenset[str]:
+    """Replace what is kept under its id; what troubles it is forgotten. Returns the ids of others that some of its
+    orders belong to now."""
     repository, folded = known.repository, known.repository.settings.folded
     before = unit.one("SELECT folded FROM repositories WHERE id = :id", id=repository.id)
     unit.run(
@@ -94,17 +102,26 @@ def save(unit: Unit, known: Known) -> None:
         folded=folded,
     )
     if before is not None and before["folded"] != folded:  # another forge: what counts as the same has changed
-        unit.run("DELETE FROM repository_spellings WHERE repository_id = :id", id=repository.id)
+        heirs = _spell(unit, _unspelled(unit, repository.id)) - {repository.id}
         _find_spellings(unit, known)
-    else:
-        spelled(unit, repository.id, repository.settings.repository)
+        return heirs
+    spelled(unit, repository.id, repository.settings.repository)
+    return frozenset()
 
 
-def delete(unit: Unit, repository_id: str) -> None:
-    """Forget it, with its secrets and what it has cost. Its orders stay."""
+def delete(unit: Unit, repository_id: str) -> frozenset[str]:
+    """Forget it, with its secrets and what it has cost. Its orders stay. Returns the ids of those that they belong to
+    now: of two that were added before the case of letters said nothing, one is left."""
     unit.run("DELETE FROM repository_days WHERE repository_id = :id", id=repository_id)
-    unit.run("DELETE FROM repository_spellings WHERE repository_id = :id", id=repository_id)
     unit.run("DELETE FROM repositories WHERE id = :id", id=repository_id)
+    return _spell(unit, _unspelled(unit, repository_id))
+
+
+def _unspelled(unit: Unit, repository_id: str) -> list[str]:
+    """How it was spelled, which is forgotten."""
+    rows = unit.all("SELECT url FROM repository_spellings WHERE repository_id = :id", id=repository_id)
+    unit.run("DELETE FROM repository_spellings WHERE repository_id = :id", id=repository_id)
+    return [row["url"] for row in rows]
 
 
 def spelled(unit: Unit, repository_id: str, url: str) -> None:
@@ -145,21 +162,23 @@ def by_id(unit: Unit, repository_id: str) -> Known | None:
 def of(unit: Unit, url: str) -> Known | None:
     """The one that an address means, however it is spelled."""
     address = address_of(url)
-    row = unit.one(
-        """SELECT * FROM repositories WHERE address = :address OR folded = :folded
-           ORDER BY CASE WHEN address = :address THEN 0 ELSE 1 END, id LIMIT 1""",
+    rows = unit.all(
+        "SELECT * FROM repositories WHERE address = :address OR folded = :folded",
         address=address,
         folded=address.lower(),
     )
-    return _known(row) if row else None
+    exactly_first = sorted(rows, key=lambda row: (row["address"] != address, row["id"]))
+    return _known(exactly_first[0]) if rows else None
 
 
-def alike(unit: Unit, settings: RepositorySettings) -> Known | None:
-    """One that is there already and would be the same as a new one with these settings. Nobody else looks for one
-    before this transaction ends."""
+def alike(unit: Unit, settings: RepositorySettings, but: str = "") -> Known | None:
+    """One that is there already, not called `but`, and would be the same as one with these settings. Nobody else looks
+    for one before this transaction ends."""
     folded = settings.folded
     lock(unit, settings.address.lower())
     for known in everyone(unit):
+        if known.repository.id == but:
+            continue
         if known.is_at(settings.repository) or (folded is not None and known.address.lower() == folded):
             return known
     return None
@@ -308,22 +327,24 @@ class Day:
 
 def day(unit: Unit, repository_id: str, at: datetime, but: str = "") -> Day:
     """What it costs on the day of `at`; the order `but` is not counted among those that run."""
-    row = unit.one(
-        "SELECT spent_usd FROM repository_days WHERE repository_id = :id AND day = :day",
-        id=repository_id,
-        day=day_of(at),
-    )
-    rows = unit.all(
-        """SELECT o.budget_usd - o.spent_usd AS rest_usd, e.usage
+    rows = unit.all(  # in one statement: what ends meanwhile is counted as running or as ended, and once
+        """SELECT spent_usd AS usd, NULL AS usage FROM repository_days WHERE repository_id = :id AND day = :day
+           UNION ALL
+           SELECT o.budget_usd - o.spent_usd, e.usage
            FROM work_orders o JOIN executions e ON e.id = o.lease_execution
            WHERE o.status = 'running' AND o.id <> :but
              AND o.repository IN (SELECT url FROM repository_spellings WHERE repository_id = :id)""",
         id=repository_id,
+        day=day_of(at),
         but=but,
     )
-    costs = [0.0 if one["usage"] == "{}" else Usage.model_validate_json(one["usage"]).cost_usd for one in rows]
-    held = sum(max(one["rest_usd"], cost) for one, cost in zip(rows, costs, strict=True))
-    return Day(float(row["spent_usd"]) if row else 0.0, sum(costs), held, len(rows))
+    ended = sum(float(one["usd"]) for one in rows if one["usage"] is None)
+    held = [(float(one["usd"]), _cost_of(one["usage"])) for one in rows if one["usage"] is not None]
+    return Day(ended, sum(cost for _, cost in held), sum(max(both) for both in held), len(held))
+
+
+def _cost_of(usage: str) -> float:
+    return 0.0 if usage == "{}" else Usage.model_validate_json(usage).cost_usd
 
 
 def day_of(at: datetime) -> int:

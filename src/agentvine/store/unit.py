@@ -7,7 +7,8 @@ SQLite, which has one writer at a time anyway. A function of a unit may be run m
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -98,6 +99,20 @@ class Unit:
     def run_in_order(self, sql: str, **parameters: object) -> None:
         """Run it at the end of the transaction, such that numbers which it draws become visible in their order."""
         self.last.append((sql, parameters))
+
+    @contextmanager
+    def undone_by(self, mistake: type[Exception]) -> Iterator[None]:
+        """Undo what is done within if that raises `mistake`, which goes on; what was done before stays."""
+        rings, last = len(self.rings), len(self.last)
+        self.run("SAVEPOINT part")
+        try:
+            yield
+        except mistake:
+            self.run("ROLLBACK TO SAVEPOINT part")
+            self.run("RELEASE SAVEPOINT part")
+            del self.rings[rings:], self.last[last:]
+            raise
+        self.run("RELEASE SAVEPOINT part")
 
     def ring(self, ring: Ring) -> None:
         """Tell whoever waits, after the commit and only then."""

@@ -225,6 +225,16 @@ class ForgeConformance:
             assert await forge.propose(a_proposal()) is not None
             assert len(server.world.pulls) == 4
 
+    async def test_no_review_goes_to_a_branch_of_somebody_s_copy(self, played: Played) -> None:
+        async with played.running() as (server, forge):
+            strange = server.world.add(BRANCH, ours=False)
+            assert await forge.review(a_review()) is None
+            pull = server.world.add(BRANCH)
+            stranger = server.world.add(BRANCH, ours=False)
+            assert await forge.review(a_review()) is not None
+            assert (strange.reviews, len(pull.reviews), stranger.reviews) == ([], 1, [])
+            assert server.violations == []
+
     async def test_one_that_a_person_opened_is_taken_over(self, played: Played) -> None:
         async with played.running() as (server, forge):
             pull = server.world.add(BRANCH, "I was faster.")

@@ -20,6 +20,10 @@ class GiteaServer(GiteaTalk):
 
     def __init__(self, world: World | None = None) -> None:
         super().__init__(recorded("gitea"), world or World(), SECRET)
+        self.longest_page = 50
+        """MAX_RESPONSE_ITEMS."""
+        self.tells_total = True
+        """How many entries a list has; else only that there are more."""
 
     def routes(self) -> Mapping[tuple[str, str], Handler]:
         return {
@@ -53,7 +57,13 @@ class GiteaServer(GiteaTalk):
         pulls = [
             one for one in reversed(self.world.pulls) if state == "all" or (one.state == "open") == (state == "open")
         ]
-        return Answer(200, [self.pull_shown(one) for one in page_of(pulls, call, "limit")])
+        page = [self.pull_shown(one) for one in page_of(pulls, call, "limit", self.longest_page)]
+        return Answer(200, page, {"X-Total-Count": str(len(pulls))} if self.tells_total else self._next_of(call, pulls))
+
+    def _next_of(self, call: Call, entries: list[Pull]) -> dict[str, str]:
+        number = int(call.wanted.get("page", "1"))
+        more = number * self.longest_page < len(entries)
+        return {"Link": f'<{self.url}{call.path}?page={number + 1}>; rel="next"'} if more else {}
 
     def _open(self, call: Call) -> Answer:
         world, head, base = self.world, call.body["head"], call.body["base"]

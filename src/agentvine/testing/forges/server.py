@@ -196,9 +196,9 @@ class ForgeServer(LoopbackServer):
         return answer
 
 
-def page_of(entries: list[Any], call: Call, size: str) -> list[Any]:
+def page_of(entries: list[Any], call: Call, size: str, longest: int = 100) -> list[Any]:
     """The page that a call asks for; `size` is what the forge calls the number of entries."""
-    number, most = int(call.wanted.get("page", "1")), int(call.wanted.get(size, "30"))
+    number, most = int(call.wanted.get("page", "1")), min(int(call.wanted.get(size, "30")), longest)
     return entries[(number - 1) * most : number * most]
 
 

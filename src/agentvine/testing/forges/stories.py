@@ -80,7 +80,7 @@ async def looking_for_work(server: ForgeServer, lookout: Lookout) -> None:
     quiet = world.add("quiet")
     command = world.talk(talked.number, "noor", "/agentvine bugfix")
     world.talk(pull.number, "mira", "/agentvine review", "calc.py", 3)
-    strange = world.add("of-a-copy")
+    strange = world.add("of-a-copy\u00a0")
     strange.ours = False
     world.talk(strange.number, "mira", "/agentvine review", "calc.py", 3)
     for talk in world.talks[:1]:
@@ -89,7 +89,7 @@ async def looking_for_work(server: ForgeServer, lookout: Lookout) -> None:
     issues = {one.number: one for one in found.issues}
     assert set(issues) == {labelled.number, talked.number, pull.number, strange.number}
     assert issues[pull.number].head == PullHead(branch="by-hand", own=True)
-    assert issues[strange.number].head == PullHead(branch="of-a-copy", own=False)
+    assert issues[strange.number].head == PullHead(branch="of-a-copy\u00a0", own=False), "to the letter"
     assert issues[talked.number].head is None
     assert quiet.number not in issues
     one = issues[labelled.number]

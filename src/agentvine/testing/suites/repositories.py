@@ -1,6 +1,7 @@
 """What operators say of repositories, and what follows from it for orders and secrets."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -328,6 +329,49 @@ class RepositoryRules:
         assert claimed.budget_left_usd == 1.0
         after = await worker.fail(claimed, FailureReason.BUDGET_EXCEEDED, cost=0.99)
         assert after.status is OrderStatus.FAILED
+
+    async def test_what_ran_on_the_rest_of_a_day_goes_on_whatever_changed_meanwhile(self, site: Site) -> None:
+        desk = await site.front_desk()
+        there = await told(desk, budget_per_day_usd=5.0)
+        await desk.submit(a_task("first", budget=Budget(usd=5), priority=1))
+        await desk.submit(a_task("late", budget=Budget(usd=5)))
+        worker = await a_worker(site)
+        await worker.complete(await worker.take_and_start(), cost=4.5)
+        late = await worker.take_and_start()
+        assert late.budget_left_usd == 0.5
+        site.clock.advance(1)
+        await changed(desk, there, settings={"budget_per_day_usd": 6.0})
+        after = await worker.fail(late, FailureReason.BUDGET_EXCEEDED, cost=0.5)
+        assert (after.status, after.charged) == (OrderStatus.PENDING, 0)
+        assert after.failure is not None
+        assert after.failure.reason is FailureReason.REPOSITORY_BUDGET
+        site.clock.advance(20)
+        late = await worker.take_and_start()
+        assert late.budget_left_usd == 1.0
+        site.clock.advance(1)
+        await changed(desk, there, settings={"budget_per_day_usd": 1.0})
+        after = await worker.fail(late, FailureReason.BUDGET_EXCEEDED, cost=4.5)
+        assert after.status is OrderStatus.FAILED, "by now its own budget is spent"
+
+    async def test_what_ran_on_the_rest_of_a_day_goes_on_when_that_has_ended(self, site: Site) -> None:
+        now = site.clock.now()
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        site.clock.advance((midnight - now).total_seconds() - 1)
+        desk = await site.front_desk()
+        await told(desk, budget_per_day_usd=5.0)
+        await desk.submit(a_task("first", budget=Budget(usd=5), priority=1))
+        await desk.submit(a_task("late", budget=Budget(usd=5)))
+        worker = await a_worker(site)
+        await worker.complete(await worker.take_and_start(), cost=4.5)
+        late = await worker.take_and_start()
+        assert late.budget_left_usd == 0.5
+        site.clock.advance(2)
+        after = await worker.fail(late, FailureReason.BUDGET_EXCEEDED, cost=0.5)
+        assert (after.status, after.charged) == (OrderStatus.PENDING, 0)
+        site.clock.advance(20)
+        late = await worker.take_and_start()
+        assert late.budget_left_usd == 4.5
+        assert (await worker.fail(late, FailureReason.BUDGET_EXCEEDED, cost=4.5)).status is OrderStatus.FAILED
 
 
 def credential(token: str = TOKEN) -> NewCredential:

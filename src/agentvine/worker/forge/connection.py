@@ -15,6 +15,7 @@ exception (`tail`): forges keep them elsewhere, and whoever has the address need
 
 import asyncio
 import email.utils
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ _LARGEST = 64 * 1024 * 1024
 _UNTOLD_LIMIT = 60.0
 """Seconds to wait where a limit is told without a time: what GitHub asks for its secondary limits."""
 _LONGEST_WAIT = 86_400.0
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _LONGEST_READ = 120.0
 """Seconds for one try at a log, however slowly it comes."""
 
@@ -61,6 +63,10 @@ class Told:
     status: int
     body: bytes
     value: JsonValue
+    entries: int = 0
+    """How many the whole list has of which this is a page, as far as the forge says it."""
+    goes_on: bool = False
+    """The forge says that there is a next page."""
 
 
 class Unsure(Exception):
@@ -275,10 +281,13 @@ class Connection:
         if not response.content or "json" not in kind:
             return Told(response.status_code, response.content, None)
         try:
-            return Told(response.status_code, response.content, response.json())
+            value = response.json()
         except ValueError:
             why = f"{self.name} answers with something that is no JSON"
             raise _Again(why) if may_repeat else Unsure(why) from None
+        total = response.headers.get("X-Total-Count", "")
+        entries = int(total) if _NUMBER.fullmatch(total) else 0
+        return Told(response.status_code, response.content, value, entries, "next" in response.links)
 
 
 async def _last_of(response: httpx.Response, most: int) -> bytes:

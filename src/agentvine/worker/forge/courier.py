@@ -42,10 +42,14 @@ class Courier:
     async def review(self, review: Review) -> str | None:
         """As in `Forge`."""
         try:
-            pull = _newest(await self._desk.of_branch(review.branch), State.OPEN)
+            pull = _newest(await self._ours(review.branch), State.OPEN)
             return None if pull is None else await self._until_posted(pull, review)
         except Refusal as refusal:
             raise self._refused(refusal, "post the review") from refusal
+
+    async def _ours(self, branch: str) -> list[PullRequest]:
+        """Those of a branch of this repository: whoever has a copy may name a branch of it so, too."""
+        return [pull for pull in await self._desk.of_branch(branch) if pull.ours]
 
     # ── one pull request ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -71,7 +75,7 @@ class Courier:
 
     async def _found(self, proposal: Proposal) -> PullRequest | None:
         """The pull request of this order, if it has one to go on with. Raises ForgeRefused if a person ended it."""
-        pulls = [pull for pull in await self._desk.of_branch(proposal.branch) if pull.ours]
+        pulls = await self._ours(proposal.branch)
         if (open_one := _newest(pulls, State.OPEN)) is not None:
             return open_one
         known = [pull for pull in pulls if carries(pull.body, proposal.mark)]

@@ -11,7 +11,7 @@ from agentvine.worker.forge.gitea_checks import GiteaChecks
 from agentvine.worker.forge.gitea_talk import GiteaTalk
 from agentvine.worker.forge.issues import Issue, issue_if_there, must_have_issues
 from agentvine.worker.forge.shown import Text, built, last_number, latest, word
-from agentvine.worker.forge.window import Note, Spot
+from agentvine.worker.forge.window import Note, Spot, head_of
 
 _MOST_REVIEWED = 30
 """Pull requests whose reviews are looked at when work is looked for: those that were changed last."""
@@ -90,7 +90,7 @@ class GiteaWindow:
     async def head(self, number: int) -> PullHead:
         """As in `Window`."""
         found = await self._api.one(_Pull, f"pulls/{number}")
-        return PullHead(branch=word(found.head.ref), own=found.is_of(found.head.ref))
+        return head_of(found.head.ref, own=found.is_of(found.head.ref))
 
     # ── issues ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -22,7 +22,7 @@ from agentvine.worker.forge.shown import (
     numbers_of,
     word,
 )
-from agentvine.worker.forge.window import Note, Spot
+from agentvine.worker.forge.window import Note, Spot, head_of
 
 _MOST_PAGES = 25
 """An issue has at most 2,500 comments."""
@@ -136,7 +136,7 @@ class GitHubWindow:
     async def head(self, number: int) -> PullHead:
         """As in `Window`."""
         found = await self._api.one(_Pull, f"pulls/{number}")
-        return PullHead(branch=word(found.head.ref), own=found.is_of(found.head.ref))
+        return head_of(found.head.ref, own=found.is_of(found.head.ref))
 
     # ── issues ───────────────────────────────────────────────────────────────────────────────────────────────────
 

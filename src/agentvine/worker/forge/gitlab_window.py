@@ -28,7 +28,7 @@ from agentvine.worker.forge.shown import (
     latest,
     word,
 )
-from agentvine.worker.forge.window import Note, Spot
+from agentvine.worker.forge.window import Note, Spot, head_of
 
 _MOST_PAGES = 50
 """An issue has at most 5,000 notes."""
@@ -139,7 +139,7 @@ class GitLabWindow:
     async def head(self, number: int) -> PullHead:
         """As in `Window`."""
         found = await self._item("merge_requests", number)
-        return PullHead(branch=word(found.source_branch), own=_is_own(found))
+        return head_of(found.source_branch, own=_is_own(found))
 
     # ── issues ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -73,13 +73,19 @@ class RepositoryApi:
         *,
         most: int = MOST_PAGES,
     ) -> list[_T]:
-        """The entries of a list that is told in objects: `entries` takes them out of one `page`."""
+        """The entries of a list that is told in objects: `entries` takes them out of one `page`.
+
+        A page may be shorter than was asked for, by a limit of the forge's operator: then more is read where the forge
+        says that there is more.
+        """
         found: list[_T] = []
         for number in range(1, most + 1):
             asked: Parameters = {**(wanted or {}), self.size_name: self.page_size, "page": number}
-            part = entries(await self.one(page, what, asked))
+            told = await self.get(what, asked)
+            part = entries(understood(page, told, self.forge))
             found += part
-            if len(part) < self.page_size:
+            full = len(part) >= self.page_size
+            if not (part and (full or told.goes_on or len(found) < told.entries)):
                 break
         return found
 

@@ -6,13 +6,14 @@ token that may not say whose it is writes first and sees by that which comments 
 """
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 from agentvine.domain.errand import LookAtIssue, LookAtPull, LookForWork, RunAgain, Say, WorkSeen
-from agentvine.domain.forge import ForgeComment, IssueSeen, PullSeen, Said
-from agentvine.domain.intake import command_in
+from agentvine.domain.forge import ForgeComment, IssueSeen, PullHead, PullSeen, Said
+from agentvine.domain.intake import command_in, is_allowed
 from agentvine.domain.retry import FailureReason
 from agentvine.kit.backoff import Backoff
 from agentvine.kit.doorbell import pause
@@ -21,12 +22,12 @@ from agentvine.worker.forge.connection import Refusal, Unsure, not_permitted
 from agentvine.worker.forge.harmless import GAP
 from agentvine.worker.forge.marking import carries, marked
 from agentvine.worker.forge.shown import MOST_ISSUES
-from agentvine.worker.forge.window import Note, Spot, Window
+from agentvine.worker.forge.window import Note, Spot, Window, head_of
 
 TRIES = 5
 OVERLAP = timedelta(minutes=10)
 """How far a forge's clock may be behind ours without a comment being missed; what is seen twice does no harm."""
-_MOST_HEADS = 50
+MOST_HEADS = 50
 """Of so many pull requests on which commands stand it is asked where they come from, in one look."""
 _OWN = ("pull", "pulls", "issues", "-/merge_requests", "-/issues", "-/work_items")
 
@@ -49,11 +50,23 @@ class Watch:
     async def work(self, wanted: LookForWork) -> WorkSeen:
         """As in `Lookout`."""
         found = await self._told(self._window.work(wanted.label, wanted.since - OVERLAP), "look at issues and comments")
-        first = sorted(found, key=lambda one: (not one.comments, -one.number))[:MOST_ISSUES]
-        asked = [one.number for one in first if one.is_pull and any(map(_commands, one.comments))][:_MOST_HEADS]
-        heads = {number: await self._told(self._window.head(number), "look at pull requests") for number in asked}
+        counts = partial(_counts, users=wanted.users)
+        first = sorted(found, key=lambda one: (not any(map(counts, one.comments)), not one.comments, -one.number))
+        first = first[:MOST_ISSUES]
+        asked = [one.number for one in first if one.is_pull and any(map(_commands, filter(counts, one.comments)))]
+        asked = sorted(asked, key=lambda number: (number < wanted.heads_from, number))[:MOST_HEADS]
+        heads = {number: await self._told(self._head(number), "look at pull requests") for number in asked}
         whole = (one.model_copy(update={"head": heads.get(one.number) if one.is_pull else None}) for one in first)
         return WorkSeen(issues=tuple(sorted(whole, key=lambda one: one.number)))
+
+    async def _head(self, number: int) -> PullHead:
+        """Where it comes from. That one cannot be seen says nothing of the others."""
+        try:
+            return await self._window.head(number)
+        except Refusal as refusal:
+            if refusal.status not in {403, 404, 410}:
+                raise
+            return head_of("", own=True)
 
     async def issue(self, wanted: LookAtIssue) -> IssueSeen | None:
         """As in `Lookout`."""
@@ -163,9 +176,13 @@ class Watch:
         return ForgeRefused(f"{self._who}: cannot {what}: {refusal}")
 
 
+def _counts(comment: ForgeComment, users: Sequence[str] | None) -> bool:
+    """Whether something may follow from it; since when somebody's word counts, the server knows."""
+    return not comment.ours and not comment.edited and (users is None or is_allowed(comment.author, users))
+
+
 def _commands(comment: ForgeComment) -> bool:
-    """Whether it may give a command: whose word counts, the server knows."""
-    return not comment.ours and not comment.edited and command_in(comment.body) is not None
+    return command_in(comment.body) is not None
 
 
 def _ours(notes: list[Note], mark: str, account: str | None) -> list[Note]:

@@ -9,6 +9,9 @@ from typing import Protocol
 
 from agentvine.domain.forge import IssueSeen, PullHead, PullSeen
 
+_LONGEST_BRANCH = 500
+"""More than any branch may have with which we work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -30,6 +33,12 @@ class Spot:
     number: int
     is_pull: bool = False
     thread: str | None = None
+
+
+def head_of(branch: str, *, own: bool) -> PullHead:
+    """Where a pull request comes from: its branch to the letter, for another name is another branch. Of one that is too
+    long to be used, as much as shows that."""
+    return PullHead(branch=branch[:_LONGEST_BRANCH], own=own)
 
 
 class Window(Protocol):
