@@ -35,6 +35,7 @@ _Sandbox = Annotated[
 ]
 _ONE_OF_EACH = ",".join(f"{kind.value}=1" for kind in TaskType)
 _MOST_WORKERS = 1000
+_MOST_SERVERS = 64
 _T = TypeVar("_T")
 
 SERVER_FLAGS = (
@@ -72,7 +73,13 @@ def main() -> None:
 
 @app.command(
     "up",
-    epilog=epilog(("agentvine up", "agentvine up --data /srv/agentvine --port 8420 --workers feature=1,bugfix=2")),
+    epilog=epilog(
+        (
+            "agentvine up",
+            "agentvine up --data /srv/agentvine --port 8420 --workers feature=1,bugfix=2",
+            "agentvine up --servers 2 --workers bugfix=40",
+        )
+    ),
     rich_help_panel=START,
 )
 def up(
@@ -87,6 +94,9 @@ def up(
     workers: Annotated[
         str, typer.Option("--workers", metavar="TYPE=NUMBER,...", help="How many workers of which types.")
     ] = _ONE_OF_EACH,
+    servers: Annotated[
+        int, typer.Option("--servers", min=1, max=_MOST_SERVERS, help="How many server processes share the port.")
+    ] = 1,
     sandbox: _Sandbox = None,
 ) -> None:
     """Start a server, a broker and workers on this machine.
@@ -95,44 +105,27 @@ def up(
     SIGTERM; running tasks then have time to finish, and a second signal hands them back. While it runs, all other
     commands of this user find it by themselves.
     """
+    from agentvine.cli.announcement import Announcement
+    from agentvine.cli.context import Context
     from agentvine.cli.settings import environment
     from agentvine.up import CannotStart, Plan, for_server, for_workers
     from agentvine.up import up as bring_up
 
     kept_in = (data or _data_directory()).absolute()
     around = environment() | ({"SANDBOX": sandbox} if sandbox else {})
-    announcement = _Announcement()
+    announcement = Announcement()
+
+    def ready(running: "Up") -> None:
+        announcement.make(Context(running.url, running.key, running.data), len(running.workers))
+
     try:
         mine, theirs = for_server(around, Path.cwd()), for_workers(around)
-        plan = Plan(kept_in, workers_wanted(workers), handed_on(around), host, port, theirs, mine)
-        _until_stopped(lambda shutdown: bring_up(plan, shutdown, announcement.make))
+        plan = Plan(kept_in, workers_wanted(workers), handed_on(around), host, port, servers, theirs, mine)
+        _until_stopped(lambda shutdown: bring_up(plan, shutdown, ready))
     except CannotStart as error:
         _give_up(str(error))
     finally:
         announcement.take_back()
-
-
-class _Announcement:
-    """What `up` tells people, and leaves for the other commands while it runs."""
-
-    def __init__(self) -> None:
-        self.take_back: Callable[[], None] = lambda: None
-
-    def make(self, running: "Up") -> None:
-        """Tasks are accepted now."""
-        from agentvine.cli.context import Context, context_path, remove_context, write_context
-
-        context, path = Context(running.url, running.key, running.data), context_path()
-        try:
-            write_context(context, path)
-        except OSError as error:
-            print(f"other commands will not find this server: {path} cannot be written: {error}", file=sys.stderr)
-        else:
-            self.take_back = lambda: remove_context(context, path)
-        starting = "1 worker starts" if len(running.workers) == 1 else f"{len(running.workers)} workers start"
-        starting = starting if running.workers else "no worker starts: tasks wait until one is started elsewhere"
-        print(f"AgentVine is up at {running.url}; its data is in {running.data}; {starting}.")
-        print("`agentvine submit --help` shows how to give it work, `agentvine tasks` what it does.", flush=True)
 
 
 @app.command(

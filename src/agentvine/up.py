@@ -1,8 +1,9 @@
 """`agentvine up`: server, broker and workers of one machine, as supervised processes.
 
 It assembles and watches, and does no work itself: each part is the process that `agentvine server` or `agentvine
-worker` starts anywhere else. The server's socket is opened here and handed down, so that callers of a server that
-crashed wait in the socket's queue until its successor accepts them, instead of being refused.
+worker` starts anywhere else. The socket of a single server is opened here and handed down, so that callers of one that
+crashed wait in the socket's queue until its successor accepts them, instead of being refused. Several servers listen
+each on a socket of its own at the same port: callers of one that crashed come to the others.
 """
 
 import asyncio
@@ -14,23 +15,22 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from agentvine.broker.base import BrokerUnavailable
 from agentvine.broker.embedded import EmbeddedBroker
 from agentvine.client.admin import HTTPFrontDesk
 from agentvine.client.transport import APIClient
-from agentvine.domain.base import Model
 from agentvine.domain.errors import AgentVineError
-from agentvine.domain.key import Role, Scope
 from agentvine.domain.worker_types import WorkerType
-from agentvine.kit.clock import SystemClock
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.log_files import kept_small
 from agentvine.kit.process import Running, spawn
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.supervision import Kept
-from agentvine.wire.administration import NewKey
+from agentvine.server.machine import Keys, database_url, machine_keys
 
 DEFAULT_PORT = 8420
 _LONGEST_START = 30.0
@@ -39,6 +39,7 @@ _LEFT = 0
 """The exit code of a worker that was told to leave."""
 _LOOK_SECONDS = 0.02
 _BACKLOG = 2048
+_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made there
 _QUICKER = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """Pydantic otherwise looks for plugins in every package that is installed; no part of AgentVine has one."""
 
@@ -60,19 +61,14 @@ class Plan:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     """0: any free one."""
+    servers: int = 1
+    """How many server processes share the port."""
     for_workers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Settings that all workers share; what each is given of its own goes before them."""
     for_server: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Settings of the server, but for those that are decided here."""
     grace: float = 300.0
     """Seconds that running tasks have to finish after the first signal."""
-
-
-class Keys(Model):
-    """The keys of this machine, made when it is set up."""
-
-    admin: str
-    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +88,7 @@ _OURS = {
     "port": "give --port",
     "data_dir": "give --data",
     "listen_fd": "leave it out",
+    "share_port": "give --servers",
     "first_key": "leave it out: `agentvine up` makes keys of its own",
     "database_url": "start `agentvine server` for a database of its own",
     "redis_url": "start `agentvine server` for a broker of its own",
@@ -139,9 +136,13 @@ async def up(plan: Plan, shutdown: Shutdown, on_ready: Callable[[Up], None]) -> 
         keys = await machine_keys(plan.data)
         broker = EmbeddedBroker(plan.data / "broker")
         await stack.enter_async_context(_kept_broker(broker))
-        parts = _Parts(plan, keys, listener, broker.url)
-        server = await stack.enter_async_context(Kept("server", parts.start_server, _SERVER_GRACE))
-        await _answering(parts.url, server, parts.log("server"))
+        counts = stack.enter_context(_counted_together(plan))
+        parts = _Parts(plan, keys, listener, broker.url, counts)
+        first, *others = [Kept(name, partial(parts.start_server, name), _SERVER_GRACE) for name in _servers(plan)]
+        server = await stack.enter_async_context(first)
+        await _answering(parts.url, server, parts.log(server.name))
+        for other in others:  # the first has seen to the schema
+            await stack.enter_async_context(other)
         workers = [
             Kept(name, parts.start_worker(kind, name), plan.grace + 15, left_with=_LEFT) for kind, name in _names(plan)
         ]
@@ -172,7 +173,9 @@ async def _sandbox_works(plan: Plan) -> None:
 class _Parts:
     """Starts each part, with the environment that it needs and no other."""
 
-    def __init__(self, plan: Plan, keys: Keys, listener: socket.socket, broker_url: str) -> None:
+    def __init__(
+        self, plan: Plan, keys: Keys, listener: socket.socket, broker_url: str, counts: Mapping[str, str]
+    ) -> None:
         self.url = f"http://{_bracketed(plan.host)}:{listener.getsockname()[1]}"
         self._plan = plan
         self._keys = keys
@@ -180,20 +183,29 @@ class _Parts:
         self._broker_url = broker_url
         self.logs = plan.data / "logs"
         self.logs.mkdir(exist_ok=True)
+        self._counts = counts
 
     def log(self, name: str) -> Path:
         """Where a part writes what it has to say."""
         return self.logs / f"{name}.log"
 
-    async def start_server(self) -> Running:
+    async def start_server(self, name: str) -> Running:
         settings = {
             "AGENTVINE_SERVER_DATABASE_URL": database_url(self._plan.data),
             "AGENTVINE_SERVER_DATA_DIR": str(self._plan.data),
-            "AGENTVINE_SERVER_LISTEN_FD": str(self._listener.fileno()),
             "AGENTVINE_SERVER_REDIS_URL": self._broker_url,
         }
+        fds: tuple[int, ...] = ()
+        if self._plan.servers == 1:
+            fds = (self._listener.fileno(),)
+            settings["AGENTVINE_SERVER_LISTEN_FD"] = str(fds[0])
+        else:
+            settings["AGENTVINE_SERVER_HOST"] = self._plan.host
+            settings["AGENTVINE_SERVER_PORT"] = str(self._listener.getsockname()[1])
+            settings["AGENTVINE_SERVER_SHARE_PORT"] = "true"
+            settings |= self._counts
         variables = self._without_keys() | dict(self._plan.for_server) | settings
-        return await self._start("server", ("server",), variables, (self._listener.fileno(),))
+        return await self._start(name, ("server",), variables, fds)
 
     def start_worker(self, kind: WorkerType, name: str) -> Callable[[], Awaitable[Running]]:
         settings = {
@@ -251,6 +263,10 @@ def _kept_broker(broker: EmbeddedBroker) -> Kept:
     return Kept("broker", start, 2.0)
 
 
+def _servers(plan: Plan) -> Sequence[str]:
+    return ["server"] if plan.servers == 1 else [f"server-{number}" for number in range(1, plan.servers + 1)]
+
+
 def _names(plan: Plan) -> Iterator[tuple[WorkerType, str]]:
     for kind, count in plan.workers.items():
         for number in range(1, count + 1):
@@ -296,12 +312,16 @@ def _alone(data: Path) -> Iterator[None]:
 
 @contextmanager
 def _listener(plan: Plan) -> Iterator[socket.socket]:
+    """The socket of the only server; of several, one that only keeps the port: to listen is theirs."""
     family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            if plan.servers > 1:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind((plan.host, plan.port))
-            listener.listen(_BACKLOG)
+            if plan.servers == 1:
+                listener.listen(_BACKLOG)
         except OSError as error:
             raise CannotStart(
                 f"cannot listen on {plan.host} port {plan.port}: {error.strerror}; choose others with --host and --port"
@@ -309,33 +329,17 @@ def _listener(plan: Plan) -> Iterator[socket.socket]:
         yield listener
 
 
-async def machine_keys(data: Path) -> Keys:
-    """This machine's keys: read from the data directory, or made there when it is used for the first time."""
-    path = data / "keys.json"
-    if path.exists():
-        return Keys.model_validate_json(path.read_bytes())
-    keys = await _make_keys(data)
-    draft = path.with_suffix(".new")
-    draft.touch(mode=0o600)
-    draft.write_text(keys.model_dump_json(), encoding="utf-8")
-    draft.replace(path)
-    return keys
+@contextmanager
+def _counted_together(plan: Plan) -> Iterator[Mapping[str, str]]:
+    """What servers are told in order to count together.
 
-
-async def _make_keys(data: Path) -> Keys:
-    from agentvine.server.keyring import KeyRing  # only at the first start
-    from agentvine.store.engine import open_database
-    from agentvine.store.migrate import migrate
-
-    await asyncio.to_thread(migrate, database_url(data))
-    database = open_database(database_url(data))
-    try:
-        keyring = KeyRing(database, SystemClock())
-        admin = await keyring.create(NewKey(name="agentvine up", scope=Scope(role=Role.ADMIN)), "server")
-        worker = await keyring.create(NewKey(name="workers of agentvine up", scope=Scope(role=Role.WORKER)), "server")
-    finally:
-        await database.close()
-    return Keys(admin=admin.secret, worker=worker.secret)
+    In memory: on a disk that is full, to count would end them. Where that cannot be, each counts for itself.
+    """
+    if plan.servers == 1 or not os.access(_MEMORY, os.W_OK):
+        yield {}
+        return
+    with TemporaryDirectory(prefix="agentvine-", dir=_MEMORY) as folder:
+        yield {"PROMETHEUS_MULTIPROC_DIR": folder}
 
 
 async def _answering(url: str, server: Kept, log: Path) -> None:
@@ -360,7 +364,3 @@ def _last_words(log: Path) -> str:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def database_url(data: Path) -> str:
-    return f"sqlite:///{data / 'agentvine.db'}"

@@ -43,6 +43,13 @@ def test_migrations_and_metadata_agree(empty_url: str) -> None:
     engine.dispose()
 
 
+async def test_servers_that_start_at_once_migrate_once(empty_url: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(asyncio.to_thread(migrate, empty_url))
+    assert schema(empty_url) == newest()
+
+
 def test_partial_indexes_are_partial(empty_url: str) -> None:
     migrate(empty_url)
     engine = create_engine(engine_url(empty_url))

@@ -226,6 +226,6 @@ async def test_metrics_count_what_was_done(tmp_path: Path) -> None:
         "agentvine_completions_total 1.0",
         'agentvine_failures_total{reason="no_changes"} 1.0',
         'agentvine_work_orders{queue="default",state="pending",type="docs"} 1.0',
-        'agentvine_http_request_seconds_count{method="POST",route="/api/v1/queue/claim"} 2.0',
+        'agentvine_http_request_seconds_count{method="POST",route="/api/v1/tasks"} 3.0',
     ):
         assert line in text

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,36 @@ async def test_locked_by_another_process(database: SqliteDatabase, tmp_path: Pat
     other.close()
     await database.write(Work("a"))
     assert await names(database) == ["a"]
+
+
+async def test_whoever_else_writes_is_waited_for(database: SqliteDatabase, tmp_path: Path) -> None:
+    """The fixture only made the file. Each waits longer than the other can take to finish, whatever the machine."""
+    both = [SqliteDatabase(tmp_path / "a.db", busy_seconds=120.0) for _ in range(2)]
+    wanted = [f"{number}-{turn:02}" for number in range(4) for turn in range(25)]
+
+    async def one_after_the_other(number: int) -> None:
+        for turn in range(25):
+            await both[number % 2].write(Work(f"{number}-{turn:02}"))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(one_after_the_other(number))
+    assert await names(database) == wanted
+    for one in both:
+        await one.close()
+
+
+async def test_another_server_may_add_columns(database: SqliteDatabase) -> None:
+    async def first() -> Any:
+        row = await database.read(lambda unit: unit.one("SELECT * FROM things"))
+        rows = await database.read(lambda unit: unit.all("SELECT * FROM things"))
+        assert rows == [row]
+        return row
+
+    await database.write(Work("a"))
+    assert await first() == {"name": "a", "size": 0}
+    await database.write(lambda unit: unit.run("ALTER TABLE things ADD COLUMN colour TEXT DEFAULT 'red'"))
+    assert await first() == {"name": "a", "size": 0, "colour": "red"}
 
 
 async def test_a_full_disk_passes(database: SqliteDatabase) -> None:

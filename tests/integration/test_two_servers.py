@@ -1,4 +1,4 @@
-"""Two server processes on one PostgreSQL and one broker, which know nothing of each other but what stands there."""
+"""Two server processes on one database and one broker, which know nothing of each other but what stands there."""
 
 import asyncio
 import sys
@@ -116,8 +116,8 @@ async def taken(worker: Roaming, at: int, ask: m.ClaimRequest) -> m.Claimed:
     return claimed
 
 
-async def test_whatever_is_said_to_one_is_true_at_the_other(postgresql_url: str, tmp_path: Path) -> None:
-    async with pair(tmp_path, postgresql_url) as both:
+async def test_whatever_is_said_to_one_is_true_at_the_other(database_url: str, tmp_path: Path) -> None:
+    async with pair(tmp_path, database_url) as both:
         one, other = both.desks
         heard: list[Event] = []
         listening = asyncio.create_task(listen(one, heard))
@@ -211,12 +211,12 @@ async def listen(desk: HTTPFrontDesk, heard: list[Event]) -> None:
         heard.append(event)  # noqa: PERF401  each as it comes
 
 
-async def test_both_reapers_at_once_do_everything_once(postgresql_url: str, tmp_path: Path) -> None:
+async def test_both_reapers_at_once_do_everything_once(database_url: str, tmp_path: Path) -> None:
     terms = Terms(repository_concurrency=1000)
     many = 24
     async with (
-        in_process_site(postgresql_url, tmp_path, terms) as one,
-        in_process_site(postgresql_url, tmp_path, terms, one.clock) as two,
+        in_process_site(database_url, tmp_path, terms) as one,
+        in_process_site(database_url, tmp_path, terms, one.clock) as two,
     ):
         desk, worker = await one.front_desk(), await a_worker(one)
         for number in range(many):
@@ -244,10 +244,10 @@ async def test_both_reapers_at_once_do_everything_once(postgresql_url: str, tmp_
         assert all(order.status is OrderStatus.PENDING for order in orders)
 
 
-async def test_an_artifact_that_only_the_other_server_has_is_told(postgresql_url: str, tmp_path: Path) -> None:
+async def test_an_artifact_that_only_the_other_server_has_is_told(database_url: str, tmp_path: Path) -> None:
     async with (
-        in_process_site(postgresql_url, tmp_path / "one") as one,
-        in_process_site(postgresql_url, tmp_path / "two") as two,
+        in_process_site(database_url, tmp_path / "one") as one,
+        in_process_site(database_url, tmp_path / "two") as two,
     ):
         desk, there = await one.front_desk(), await two.front_desk()
         worker = await a_worker(one)

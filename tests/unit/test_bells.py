@@ -1,6 +1,7 @@
 """Who is woken by what, and that no ring is swallowed."""
 
 import asyncio
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -224,6 +225,29 @@ async def test_readers_are_all_woken() -> None:
         assert await answer.wait(1)
         bells.hear(Ring.model_construct(kind="transcript", execution_id="exe_1", sender="x"))
         assert await tail.wait(1)
+
+
+async def test_others_are_told_of_transcripts_together() -> None:
+    told: list[Ring] = []
+    here, there = Bells(told.append), Bells()
+    names = [new_id("exe", START) for _ in range(3)]
+    with ExitStack() as stack:
+        mine = stack.enter_context(here.transcript(names[0]))
+        tails = [stack.enter_context(there.transcript(name)) for name in names]
+        stranger = stack.enter_context(there.transcript(new_id("exe", START)))
+        here.announce([Ring(kind="transcript", execution_id=name) for name in names])
+        here.announce([Ring(kind="transcript", execution_id=names[0]), Ring(kind="event")])
+        assert await mine.wait(0), "whoever waits here hears at once"
+        await eventually(lambda: len(told) >= 2)
+        assert sorted(ring.kind for ring in told) == ["event", "transcript"]
+        for ring in told:
+            there.hear(Ring.model_validate_json(ring.model_dump_json()))
+        assert all([await tail.wait(0) for tail in tails])
+        assert not await stranger.wait(0)
+        here.announce([Ring(kind="transcript", execution_id=names[1])])
+        await eventually(lambda: len(told) == 3)
+        assert told[-1].execution_id == names[1]
+        assert not told[-1].further_execution_ids
 
 
 async def test_others_are_told_once_and_echoes_are_passed_over() -> None:

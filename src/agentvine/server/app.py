@@ -9,7 +9,7 @@ from agentvine.server.gate import Gate
 from agentvine.server.services import Services
 
 
-class Operations:
+class LateApplication:
     """FastAPI's operations, which belong to no server: what serves a request is in the request's scope."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Operations:
         await app(scope, receive, send)
 
 
-OPERATIONS = Operations()
+OPERATIONS = LateApplication()
 """Of this process."""
 
 

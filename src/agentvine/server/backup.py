@@ -24,6 +24,7 @@ from agentvine.server.control_plane import Orders
 from agentvine.server.settings import ServerSettings
 from agentvine.server.terms import Terms
 from agentvine.store import archive, plain, work_orders, workers
+from agentvine.store.address import kind_of, sqlite_path
 from agentvine.store.archive import ArchiveError, Manifest, Opened, Writer
 from agentvine.store.artifacts import ArtifactFolder
 from agentvine.store.engine import open_database
@@ -57,7 +58,7 @@ class Copied(Model):
 
 def back_up(settings: ServerSettings, target: Path, clock: Clock | None = None) -> Copied:
     """Write a backup to `target`. A server may run meanwhile. Blocks. Raises ArchiveError."""
-    path = plain.sqlite_path(settings.database)
+    path = sqlite_path(settings.database)
     if path is None:
         return _written(settings, target, archive.BACKUP, clock or SystemClock(), settings.database, None)
     if not path.exists():
@@ -73,7 +74,7 @@ def back_up(settings: ServerSettings, target: Path, clock: Clock | None = None) 
 
 def export(settings: ServerSettings, target: Path, clock: Clock | None = None) -> Copied:
     """Write an export to `target`. A server may run meanwhile. Blocks. Raises ArchiveError."""
-    path = plain.sqlite_path(settings.database)
+    path = sqlite_path(settings.database)
     if path is not None and not path.exists():
         raise ArchiveError(f"there is no database {path}; name the server's data directory with --data")
     return _written(settings, target, archive.EXPORT, clock or SystemClock(), settings.database, None)
@@ -112,7 +113,7 @@ def _written(
                 made_at=clock.now(),
                 agentvine=agentvine.__version__,
                 revision=there.revision,
-                database=plain.kind_of(settings.database),
+                database=kind_of(settings.database),
                 rows=rows,
                 missing_artifacts=missing,
                 files=out.files,
@@ -219,7 +220,7 @@ def _filled(settings: ServerSettings, there: Opened, why: str) -> int:
         target = ArtifactFolder(staged / "artifacts").path(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
-    final = plain.sqlite_path(settings.database)
+    final = sqlite_path(settings.database)
     url = settings.database if final is None else f"sqlite:///{staged / archive.DATABASE}"
     _filled_database(there, url, staged)
     given_back = asyncio.run(_begin_anew(url, why))
@@ -261,7 +262,7 @@ def _filled_database(there: Opened, url: str, folder: Path) -> None:
         if loaded != manifest.rows:
             raise DatabaseNotUsable("its tables have not as many rows as the manifest says")
         return
-    if plain.sqlite_path(url) is None:
+    if sqlite_path(url) is None:
         raise DatabaseNotUsable(
             "it holds an SQLite database: restore it to one, then use `agentvine export` and `import`"
         )

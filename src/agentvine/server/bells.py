@@ -107,7 +107,8 @@ class Bells:
         self._publish = publish
         self._parked: dict[TaskType, dict[Parked, None]] = {type_: {} for type_ in TaskType}
         self._watching: dict[str, set[Doorbell]] = {}
-        self._event_to_publish: asyncio.TimerHandle | None = None
+        self._gathered: dict[str, Ring] = {}
+        """What others are told of together, by its topic."""
 
     def announce(self, rings: Sequence[Ring]) -> None:
         """Ring for what this process has just committed. Any number of events is one ring."""
@@ -115,12 +116,15 @@ class Bells:
         for ring in rings:
             if ring.kind == "event":
                 event = ring
+                continue
+            self._ring(ring)
+            if ring.kind == "transcript":
+                self._gather(ring.execution_id or "", ring)
             else:
-                self._ring(ring)
                 self._tell_others(ring)
         if event is not None:
             self._ring(event)
-            self._gather(event)
+            self._gather(_EVENTS, event)
 
     def hear(self, ring: Ring) -> None:
         """Ring for what another process has committed; one's own echo is passed over."""
@@ -205,8 +209,9 @@ class Bells:
             "response": ring.request_id,
             "comment": ring.work_order_id,
         }.get(ring.kind)
-        for bell in tuple(self._watching.get(topic or "", ())):
-            bell.ring()
+        for watched in (topic, *ring.further_execution_ids):
+            for bell in tuple(self._watching.get(watched or "", ())):
+                bell.ring()
 
     def _wake_claims(self, ring: Ring) -> None:
         line = self._parked[ring.type] if ring.type else {}
@@ -230,12 +235,18 @@ class Bells:
         if self._publish is not None:
             self._publish(ring.model_copy(update={"sender": self.name}))
 
-    def _gather(self, ring: Ring) -> None:
-        """Tell others of events at most once in a while: they read all that there are."""
-        if self._publish is not None and self._event_to_publish is None:
-            loop = asyncio.get_running_loop()
-            self._event_to_publish = loop.call_later(_GATHER_SECONDS, self._publish_gathered, ring)
+    def _gather(self, topic: str, ring: Ring) -> None:
+        """Tell others at most once in a while: they read all that there is."""
+        if self._publish is None:
+            return
+        if not self._gathered:
+            asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._publish_gathered)
+        self._gathered[topic] = ring
 
-    def _publish_gathered(self, ring: Ring) -> None:
-        self._event_to_publish = None
-        self._tell_others(ring)
+    def _publish_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, {}
+        if (event := gathered.pop(_EVENTS, None)) is not None:
+            self._tell_others(event)
+        if gathered:
+            first, *further = gathered
+            self._tell_others(gathered[first].model_copy(update={"further_execution_ids": tuple(further)}))

@@ -86,12 +86,14 @@ def bind(settings: ServerSettings) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.share_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
         raise ConfigurationError(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose others with "
-            "AGENTVINE_SERVER_HOST and AGENTVINE_SERVER_PORT"
+            "AGENTVINE_SERVER_HOST and AGENTVINE_SERVER_PORT, or let all share it with AGENTVINE_SERVER_SHARE_PORT"
         ) from error
     return listener
 

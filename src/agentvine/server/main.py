@@ -27,6 +27,7 @@ from agentvine.server.front_desk import FrontDeskService
 from agentvine.server.intake_teller import IntakeTeller
 from agentvine.server.keyring import KeyRing, new_secret
 from agentvine.server.listening import bind, listening
+from agentvine.server.metrics import Metrics
 from agentvine.server.notifier import Notifier
 from agentvine.server.notifier import degraded as untold
 from agentvine.server.notify_channels import Channel, channels
@@ -232,7 +233,8 @@ def services(
 ) -> Services:
     """What the HTTP application is given."""
     trail = trail or AuditTrail(control.database, control.clock)
-    waits = Waits()
+    metrics = Metrics()
+    waits = Waits(metrics.waiting.set)
     return Services(
         identify=keyring.identify,
         speaking=control.sessions.speaking,
@@ -244,6 +246,7 @@ def services(
         webhooks=Webhooks(control),
         degraded=degraded,
         credentials_over_http=credentials_over_http,
+        metrics=metrics,
         waits=waits,
         expulsion=Expulsion(keyring, waits),
     )

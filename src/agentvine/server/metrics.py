@@ -1,11 +1,24 @@
-"""What this server process counts, for Prometheus. Each server has its own registry: nothing is global."""
+"""What servers count, for Prometheus. Nothing is global: each server has its own registry.
 
-from collections.abc import Mapping
+Where the variable PROMETHEUS_MULTIPROC_DIR names a folder, the server processes that share it count together: the
+library then keeps the numbers there (prometheus_client's multiprocess mode), and each process tells those of all. The
+library reads the variable when it is imported. It writes through mapped pages, and where a disk has no room for such a
+page the kernel ends the process (SIGBUS, mmap(2)): the folder has to be in memory, as those below /dev/shm are.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from agentvine.domain.retry import FailureReason
+from agentvine.kit.configuration import ConfigurationError
 from agentvine.wire.messages import QueueReport
 from agentvine.wire.routes import ROUTES, Route
 
@@ -15,39 +28,38 @@ _STATES = ("pending", "blocked", "delayed", "running", "waiting")
 
 
 class Metrics:
-    """Counters tell what this process answered since it started; the queue's gauges are set when they are asked for."""
+    """What this server counted since it started, or all servers that share a folder since that was empty.
+
+    Raises `ConfigurationError` if PROMETHEUS_MULTIPROC_DIR is set, but names no folder.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self._counted = CollectorRegistry()
+        alone = values.ValueClass is values.MutexValue
+        if not alone:
+            self._counted.register(_together())
+        registry = self._counted if alone else None
         latency = Histogram(
             "agentvine_http_request_seconds",
             "Time to answer a request; long polls that had to wait and event streams are not in it.",
             ("method", "route"),
             buckets=_BUCKETS,
-            registry=self.registry,
+            registry=registry,
         )
         self._latency: Mapping[Route, Histogram] = {route: latency.labels(route.method, route.full) for route in ROUTES}
         self._refused = Counter(
-            "agentvine_http_refused", "Requests answered with an error status.", ("status",), registry=self.registry
+            "agentvine_http_refused", "Requests answered with an error status.", ("status",), registry=registry
         )
-        self.claims = Counter("agentvine_claims", "Work orders given to a worker.", registry=self.registry)
-        self.completions = Counter("agentvine_completions", "Completions accepted.", registry=self.registry)
-        self._failures = Counter(
-            "agentvine_failures", "Failures reported by workers.", ("reason",), registry=self.registry
+        self.claims = Counter("agentvine_claims", "Work orders given to a worker.", registry=registry)
+        self.completions = Counter("agentvine_completions", "Completions accepted.", registry=registry)
+        self._failures = Counter("agentvine_failures", "Failures reported by workers.", ("reason",), registry=registry)
+        self.waiting = Gauge(
+            "agentvine_waiting_requests",
+            "Long polls and event streams that are open.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
-        self._orders = Gauge(
-            "agentvine_work_orders", "Live work orders.", ("queue", "type", "state"), registry=self.registry
-        )
-        self._oldest = Gauge(
-            "agentvine_oldest_pending_seconds",
-            "How long the oldest claimable order has been waiting.",
-            ("queue", "type"),
-            registry=self.registry,
-        )
-
-        self._waiting = Gauge(
-            "agentvine_waiting_requests", "Long polls and event streams that are open.", registry=self.registry
-        )
+        self.waiting.set(0)  # where a dead process had the same id, the library takes up its number
 
     def answered(self, route: Route, seconds: float) -> None:
         """A request was answered, well or not."""
@@ -59,13 +71,56 @@ class Metrics:
     def failed(self, reason: FailureReason) -> None:
         self._failures.labels(reason.value).inc()
 
-    def exposition(self, queue: QueueReport, waiting: int) -> bytes:
-        """Everything in Prometheus' text format, with the queue as it is now and so many waiting requests."""
-        self._waiting.set(waiting)
-        self._orders.clear()
-        self._oldest.clear()
-        for line in queue.lines:
+    def exposition(self, queue: QueueReport) -> bytes:
+        """Everything in Prometheus' text format, with the queue as it is now."""
+        return generate_latest(self._counted) + generate_latest(_Queue(queue))
+
+
+class _Queue(Collector):
+    """The gauges of the queue, which stand in the database and are no process' own."""
+
+    def __init__(self, report: QueueReport) -> None:
+        self._report = report
+
+    def collect(self) -> Iterator[Metric]:
+        orders = GaugeMetricFamily("agentvine_work_orders", "Live work orders.", labels=("queue", "type", "state"))
+        oldest = GaugeMetricFamily(
+            "agentvine_oldest_pending_seconds",
+            "How long the oldest claimable order has been waiting.",
+            labels=("queue", "type"),
+        )
+        for line in self._report.lines:
             for state in _STATES:
-                self._orders.labels(line.queue, line.type.value, state).set(getattr(line, state))
-            self._oldest.labels(line.queue, line.type.value).set(line.oldest_pending_seconds or 0.0)
-        return generate_latest(self.registry)
+                orders.add_metric((line.queue, line.type.value, state), getattr(line, state))
+            oldest.add_metric((line.queue, line.type.value), line.oldest_pending_seconds or 0.0)
+        yield orders
+        yield oldest
+
+
+class _Together(MultiProcessCollector):
+    """The sums over all processes; what only those that live count for, without the dead ones."""
+
+    def collect(self) -> Iterable[Metric]:
+        for file in Path(self._path).glob("gauge_live*.db"):  # the library ends their names with _PID
+            process = int(file.stem.rpartition("_")[2])
+            if not _lives(process):
+                with suppress(FileNotFoundError):  # another process was faster
+                    mark_process_dead(process, self._path)  # type: ignore[no-untyped-call]
+        return super().collect()  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # a signal that only asks (kill(2))
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
+
+
+def _together() -> Collector:
+    try:
+        return _Together(None)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise ConfigurationError("PROMETHEUS_MULTIPROC_DIR has to name a folder that is there") from error

@@ -3,8 +3,8 @@
 from agentvine.domain.base import Model
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.server.settings import ServerSettings
+from agentvine.store.address import sqlite_path
 from agentvine.store.history import SchemaUnknown, downgrade, revisions, schema
-from agentvine.store.plain import sqlite_path
 from agentvine.store.revision import DatabaseDamaged, DatabaseTooNew
 
 

@@ -88,6 +88,8 @@ class ServerSettings(Settings):
     """The port to listen on; 0: any free one."""
     listen_fd: Annotated[int, Field(ge=0)] | None = Field(default=None, examples=["3"])
     """A socket that the parent process has opened, to be used instead of host and port."""
+    share_port: bool = Field(default=False, examples=["true"])
+    """Let other servers of this user that say the same listen there, too; each connection goes to one of them."""
     data_dir: Path | None = Field(default=None, examples=["/var/lib/agentvine"])
     """Where artifacts are kept, and the database unless told otherwise. Default: the user's data directory."""
     database_url: _DatabaseUrl | None = Field(
@@ -185,7 +187,7 @@ class ServerSettings(Settings):
 
     @model_validator(mode="after")
     def _one_way_to_listen(self) -> Self:
-        if self.listen_fd is not None and {"host", "port"} & self.model_fields_set:
+        if self.listen_fd is not None and {"host", "port", "share_port"} & self.model_fields_set:
             raise ValueError("AGENTVINE_SERVER_LISTEN_FD is used instead of a host and a port, not with them")
         return self
 

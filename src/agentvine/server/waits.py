@@ -26,9 +26,10 @@ class ClientGone(Exception):
 
 
 class Waits:
-    """All waiting requests of one server process."""
+    """All waiting requests of one server process. `told` hears how many there are, whenever that changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[int], None] = lambda _: None) -> None:
+        self._told = told
         self._open: set[Wait] = set()
         self.closing = False
 
@@ -62,9 +63,11 @@ class Waits:
         if self.closing:
             raise _going_down()
         self._open.add(wait)
+        self._told(len(self._open))
 
     def discard(self, wait: "Wait") -> None:
         self._open.discard(wait)
+        self._told(len(self._open))
 
 
 class Wait:

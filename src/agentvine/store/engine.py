@@ -5,8 +5,8 @@ open_database("postgresql://host/agentvine")  a few threads with a connection ea
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
+from agentvine.store.address import sqlite_path
 from agentvine.store.database import Database
 from agentvine.store.sqlite import SqliteDatabase
 
@@ -17,8 +17,8 @@ def open_database(url: str, *, on_fatal: Callable[[BaseException], None] | None 
     `on_fatal` is called in the event loop when the disk can no longer be trusted: the process must end without
     acknowledging anything more. Raises ValueError for a URL of another kind, `Unavailable` if it cannot be opened.
     """
-    if url.startswith("sqlite:///"):
-        return SqliteDatabase(Path(url.removeprefix("sqlite:///")), on_fatal)
+    if (path := sqlite_path(url)) is not None:
+        return SqliteDatabase(path, on_fatal)
     if url.startswith(("postgresql://", "postgres://")):
         from agentvine.store.postgresql import PostgresqlDatabase  # its driver is an extra of the package
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
+from agentvine.store.address import sqlite_path
 from agentvine.store.revision import DatabaseTooNew, check_file
 
 _ONE_AT_A_TIME = 0x6D69_6772_6174  # any number, the same in every server process
@@ -101,16 +102,15 @@ def _config(connection: Connection | None = None) -> Config:
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     """A connection within one transaction, which nobody else migrates beside."""
-    address = make_url(url)
-    if address.get_backend_name() == "sqlite":
-        path = url.removeprefix("sqlite:///")  # as it stands: a '%' or '?' in it is part of a name
-        engine = create_engine(URL.create("sqlite", database=path), poolclass=NullPool)
+    path = sqlite_path(url)
+    if path is not None:
+        engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
         # The driver would begin transactions late and never for DDL; here it must be before the first look.
         event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
-        engine = create_engine(address.set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with engine.begin() as connection:
-        if address.get_backend_name() != "sqlite":
+        if path is None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ONE_AT_A_TIME})
         yield connection

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import orjson
 from alembic.migration import MigrationContext
@@ -18,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from agentvine.store.address import sqlite_path
 from agentvine.store.history import revisions, upgrade
 from agentvine.store.tables import metadata
 
@@ -122,16 +122,6 @@ def load(url: str, revision: str, tables: Mapping[str, Iterable[bytes]]) -> dict
     return counts
 
 
-def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite database; None for another kind."""
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
-
-
-def kind_of(url: str) -> str:
-    """sqlite or postgresql."""
-    return "postgresql" if sqlite_path(url) is None else "sqlite"
-
-
 def column(line: bytes, name: str) -> str:
     """One text of a row."""
     return str(orjson.loads(line)[name])
@@ -179,10 +169,9 @@ def _reflected(connection: Connection) -> MetaData:
 
 
 def _engine(url: str, begin: str) -> Engine:
-    address = make_url(url)
-    if address.get_backend_name() != "sqlite":
-        return create_engine(address.set(drivername="postgresql+psycopg"), poolclass=NullPool)
-    engine = create_engine(URL.create("sqlite", database=url.removeprefix("sqlite:///")), poolclass=NullPool)
+    if (path := sqlite_path(url)) is None:
+        return create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
     # As in `migrate`: the driver would begin transactions late, and never for DDL.
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from agentvine.store.address import sqlite_path
 from agentvine.store.sqlite import connect
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
@@ -30,7 +31,7 @@ def newest() -> str:
 
 def check_file(url: str) -> None:
     """Have SQLite check the whole file, if it is one. Raises `DatabaseDamaged`."""
-    if (path := _file(url)) is None:
+    if (path := sqlite_path(url)) is None:
         return
     try:
         with closing(connect(path)) as connection:
@@ -44,7 +45,7 @@ def check_file(url: str) -> None:
 
 
 def _present(url: str) -> list[str]:
-    if (path := _file(url)) is None:
+    if (path := sqlite_path(url)) is None:
         return _present_on_server(url)
     with closing(connect(path)) as connection:
         try:
@@ -61,7 +62,3 @@ def _present_on_server(url: str) -> list[str]:
             return [revision for (revision,) in connection.execute(_PRESENT)]
     except psycopg.Error:
         return []
-
-
-def _file(url: str) -> Path | None:
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None

@@ -2,6 +2,8 @@
 
 One durable commit costs one fsync. While it runs, others queue up; the next commit takes them all along. One that is
 refused does not hurt the others: if it had written something, all are run again, each behind a savepoint of its own.
+
+Several processes of one machine may do so with one file. They take turns, a commit each.
 """
 
 import asyncio
@@ -10,7 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Thread
+from time import monotonic
 
 from agentvine.domain.errors import AgentVineError
 from agentvine.kit.logs import logger
@@ -20,6 +23,16 @@ from agentvine.store.unit import Dialect, Row, Unit, for_sqlite
 _BATCH_LIMIT = 64
 _READERS = 2
 _BUSY_SECONDS = 5.0
+_NAP_SECONDS = 0.0002
+"""Between two tries to begin. SQLite's own naps grow to 100 ms, in which another process commits fifty times."""
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+    "cache_size=-32000",
+    "wal_autocheckpoint=4000",  # pages of 4 KiB: the same ones are written again and again, and copied back once
+)
 _log = logger("store")
 
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
@@ -43,7 +56,7 @@ def connect(path: Path, *, busy_seconds: float = _BUSY_SECONDS) -> sqlite3.Conne
     connection = sqlite3.connect(
         path, timeout=busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=512
     )
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-32000"):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     return connection
 
@@ -65,12 +78,13 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 _COLUMNS: dict[str, tuple[str, ...]] = {}
-"""Names of the columns that a statement returns. The schema does not change while a server runs."""
+"""Names of the columns that a statement returned last."""
 
 
-def _columns(sql: str, cursor: sqlite3.Cursor) -> tuple[str, ...]:
-    columns = _COLUMNS.get(sql)
-    if columns is None:
+def _columns(sql: str, cursor: sqlite3.Cursor, width: int) -> tuple[str, ...]:
+    """The names of `width` columns. There may be more than the last time: a newer server may have added some."""
+    columns = _COLUMNS.get(sql, ())
+    if len(columns) != width:
         columns = _COLUMNS[sql] = tuple(column[0] for column in cursor.description)
     return columns
 
@@ -97,12 +111,13 @@ class SqliteUnit(Unit):
     def one(self, sql: str, **parameters: object) -> Row | None:
         cursor = self._execute(sql, parameters)
         row = cursor.fetchone()
-        return None if row is None else dict(zip(_columns(sql, cursor), row, strict=True))
+        return None if row is None else dict(zip(_columns(sql, cursor, len(row)), row, strict=True))
 
     def all(self, sql: str, **parameters: object) -> list[Row]:
         cursor = self._execute(sql, parameters)
-        columns = _columns(sql, cursor)
-        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+        rows = cursor.fetchall()
+        columns = _columns(sql, cursor, len(rows[0])) if rows else ()
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def finish(self) -> None:
         """The work has returned."""
@@ -123,7 +138,7 @@ class _Spoilt(Exception):
 
 
 class SqliteDatabase(Database):
-    """A database file, for one process to write to."""
+    """A database file on a disk of this machine, which other processes may write to as well."""
 
     dialect = Dialect.SQLITE
 
@@ -134,9 +149,11 @@ class SqliteDatabase(Database):
         *,
         busy_seconds: float = _BUSY_SECONDS,
     ) -> None:
-        """`busy_seconds`: how long to wait for another process that holds the file."""
+        """`busy_seconds`: how long to wait for other processes that write to the file."""
         super().__init__(on_fatal)
         self._path = path
+        self._busy_seconds = busy_seconds
+        self._nap = Event()
         self._writes: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._reads: SimpleQueue[Job | None] = SimpleQueue()
         self._broken: BaseException | None = None
@@ -144,6 +161,7 @@ class SqliteDatabase(Database):
         self._closed = False
         try:
             self._writer = connect(path, busy_seconds=busy_seconds)
+            self._writer.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
         except sqlite3.OperationalError as error:
             raise unavailable(f"cannot open the database {path}: {error}") from error
         self._threads = [Thread(target=self._write_on, name="store-writer", daemon=True)]
@@ -213,13 +231,26 @@ class SqliteDatabase(Database):
             self._give_up(batch, error)
 
     def _run(self, batch: list[Job], *, isolated: bool) -> None:
-        self._writer.execute("BEGIN IMMEDIATE")
+        self._begin()
         for job in batch:
             wrote = self._attempt(job, isolated=isolated)
             if not self._writer.in_transaction:
                 raise job.error or sqlite3.OperationalError("the transaction ended in the middle")
             if job.error is not None and wrote and not isolated and len(batch) > 1:
                 raise _Spoilt
+
+    def _begin(self) -> None:
+        """Begin to write, as soon as no other process does."""
+        give_up = monotonic() + self._busy_seconds
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() >= give_up:
+                    raise
+                self._nap.wait(_NAP_SECONDS)
+            else:
+                return
 
     def _attempt(self, job: Job, *, isolated: bool) -> bool:
         """Run one work. True if it wrote anything."""

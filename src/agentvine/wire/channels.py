@@ -45,6 +45,8 @@ class Ring(Model):
     repository: str | None = None
     work_order_id: WorkOrderId | None = None
     execution_id: ExecutionId | None = None
+    further_execution_ids: tuple[ExecutionId, ...] = ()
+    """transcript: of these as well."""
     worker_id: WorkerId | None = None
     request_id: RequestId | None = None
     sender: str = ""
