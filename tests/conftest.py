@@ -1,5 +1,6 @@
-"""Databases, for whichever test asks for one."""
+"""Databases, for whichever test asks for one; which tests are tried, and in which order."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from agentvine.testing.databases import PostgresqlServer, postgresql_server, sqlite_database
 
+gc.disable()  # until all tests are found: what is made meanwhile stays, and looking for garbage in it finds none
 structlog.configure(  # its own way to show an error takes seconds of a server that a test waits for
     processors=[
         *structlog.get_config()["processors"][:-1],
@@ -23,20 +25,21 @@ settings.register_profile("steady", _PATIENT, derandomize=True)
 settings.load_profile("steady")
 """Examples are the same each time, and may take as long as they do; `--every-case` makes up others."""
 
-LONG = (
-    "test_sandbox_as_ordinary_user.py",
-    "test_demo.py",
-    "test_demo_forge.py",
-    "test_faults.py",
-    "test_history.py",
-    "test_secrets_stay_outside.py",
-    "test_git_tokens.py",
-    "test_follow_up.py",
-    "test_endings.py",
-    "test_waiting.py",
-    "test_verify_tools.py",
+LANES = (
+    ("e2e/test_demo.py", "e2e/test_demo_forge.py", "e2e/test_faults.py", "proof/test_endings.py"),
+    (
+        "test_sandbox_as_ordinary_user.py",
+        "integration/test_follow_up.py",
+        "chaos/test_faults.py",
+        "test_secrets_stay_outside.py",
+        "test_history.py",
+        "test_git_tokens.py",
+        "test_waiting.py",
+        "test_verify_tools.py",
+    ),
 )
-"""Files of tests that take a quarter of a minute and more: begun first, so that no worker is left alone with one."""
+"""Files of tests that take a quarter of a minute and more: begun first, so that no worker is left alone with one. Those
+of a lane go one after the other: beside each other, whole fleets would take the processor from each other."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,7 +59,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if left:
             config.hook.pytest_deselected(items=left)
             items[:] = [item for item in items if item not in left]
-    items.sort(key=lambda item: item.path.name not in LONG)
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = _in_lanes(items, len(items) // workers if workers > 1 else 0)
+
+
+def _in_lanes(items: list[pytest.Item], share: int) -> list[pytest.Item]:
+    """The first lane, and the second where the part of the next worker begins: each has `share` tests to begin with."""
+    first, second = ([item for file in lane for item in items if item.path.match(file)] for lane in LANES)
+    long = {*first, *second}
+    rest = [item for item in items if item not in long]
+    cut = max(0, share - len(first))
+    return [*first, *rest[:cut], *second, *rest[cut:]]
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for again, and not in the thousands of modules and tests that stay anyway."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

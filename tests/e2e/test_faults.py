@@ -16,7 +16,7 @@ from tests.e2e.scripts import edits_readme, runs_long, script, stuck_once
 pytestmark = pytest.mark.timeout(1200)
 MARKER = f"agentvine-cancel-{os.getpid()}"
 """On the command lines of what is cancelled, and of nothing else on this machine."""
-PAGES = tuple(f"n{number}" for number in range(5))
+PAGES = tuple(f"n{number}" for number in range(3))
 PLAY = script(
     edits_readme("cancelled", "Write what is cancelled", first=runs_long(MARKER)),
     *(edits_readme(name, f"Write page {name}.", marker=name) for name in PAGES),

@@ -88,12 +88,12 @@ async def test_it_is_judged_as_it_was(history: History, tmp_path: Path, request:
     async with house(tmp_path, scenario, files=repository(history)) as made:
         h = patient(made)
         base = await h.on_remote("main", "rev-parse")
-        if request.config.getoption("--every-case"):  # without it cases of tests/proof stand for these two
+        if request.config.getoption("--every-case"):  # without it cases of tests/proof stand for these three
             alone = await refused(h, history, "the-fix-alone", fix)
             assert "a test reproduces the bug" in alone
             assert "tests pass" not in alone
             assert "tests pass" in await refused(h, history, "the-test-alone", test)
-        assert "tests pass" in await refused(h, history, "a-wrong-fix", {**wrongly(history, fix), **test})
+            assert "tests pass" in await refused(h, history, "a-wrong-fix", {**wrongly(history, fix), **test})
         await h.submit(TaskType.BUGFIX, history.title)
         _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Delivered), conclusion

@@ -14,6 +14,7 @@ from agentvine.domain.work_order import WorkOrder
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
 from agentvine.testing.agents import PATIENT
+from agentvine.testing.base_results import shared_base_results
 from agentvine.testing.boxes import boxes_here
 from agentvine.testing.databases import sqlite_database
 from agentvine.testing.git_repository import GitRepository, git
@@ -172,6 +173,7 @@ async def workshop(
 ) -> Workshop:
     clock, toolchain, gitter = SystemClock(), Toolchain.of_this_worker(), Git(root / "home")
     boxes = await boxes_here(sandbox, limits)
+    usual = sandbox is SandboxKind.BUBBLEWRAP and limits is None
     return Workshop(
         root=root,
         agent_in=partial(claude_in, max_retries=0),
@@ -181,7 +183,7 @@ async def workshop(
         boxes=boxes,
         verifier=Verifier(
             boxes,
-            BaseResults(root / "base-results"),
+            shared_base_results() if usual else BaseResults(root / "base-results"),
             clock,
             surroundings=toolchain.path,
             longest=240,

@@ -9,11 +9,11 @@ import pytest
 from agentvine.domain.evidence import CheckOutcome, Evidence
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
+from agentvine.testing.base_results import shared_base_results
 from agentvine.testing.boxes import boxes_here
 from agentvine.testing.git_repository import GitRepository
 from agentvine.worker.git import Git
 from agentvine.worker.mirror import Mirror
-from agentvine.worker.verification.base_results import BaseResults
 from agentvine.worker.verification.verify import Subject, Verifier, failing
 
 SHOP = "def total(prices):\n    amount = 0\n    for price in prices:\n        amount += price\n    return amount\n"
@@ -134,7 +134,7 @@ async def judge(root: Path, kind: TaskType, files: Mapping[str, str | None], sai
     await mirror.update()
     for name in ("checkouts", "private"):
         (root / name).mkdir()
-    verifier = Verifier(await boxes_here(), BaseResults(root / "base"), SystemClock(), longest=240)
+    verifier = Verifier(await boxes_here(), shared_base_results(), SystemClock(), longest=240)
     subject = Subject(
         execution_id="exe_" + "0" * 26,
         task_id="tsk_" + "0" * 26,

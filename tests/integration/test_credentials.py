@@ -4,7 +4,6 @@ import base64
 import json
 import shlex
 import stat
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,10 +23,10 @@ from agentvine.worker.git import Git
 from agentvine.worker.git_errors import GitFailed, GitTrouble
 from agentvine.worker.mirror import Mirror, Mirrors
 from agentvine.worker.publisher import Publisher
+from tests.integration.warm_cli import run_cli
 
 SECRET = "a-token-that-must-not-be-found-7f3a"
 ENCODED = base64.b64encode(f"git:{SECRET}".encode()).decode().rstrip("=")
-CLI = [str(Path(sys.executable).with_name("agentvine")), "credentials"]
 
 
 @pytest.fixture
@@ -269,7 +268,8 @@ async def test_a_damaged_file_or_another_key_is_told_and_nothing_else(tmp_path: 
 
 async def cli(*words: str, stdin: str | None = None, **environment: str) -> tuple[int, str, str]:
     given = None if stdin is None else stdin.encode()
-    done = await run([*CLI, *words], cwd=None, env={"PATH": "/usr/bin:/bin", **environment}, stdin=given, timeout=240)
+    environment = {"PATH": "/usr/bin:/bin", **environment}
+    done = await run_cli(["credentials", *words], cwd=Path.cwd(), env=environment, stdin=given, timeout=240)
     return done.exit_code, done.stdout, done.stderr
 
 

@@ -147,7 +147,14 @@ class _Died(Exception):
     """The worker is gone, in the middle of a line."""
 
 
-@pytest.mark.parametrize(("level", "pushed"), [("autonomous", False), ("supervised", False), ("supervised", True)])
+@pytest.mark.parametrize(
+    ("level", "pushed"),
+    [
+        ("autonomous", False),
+        pytest.param("supervised", False, marks=pytest.mark.every_case("the two beside it")),
+        ("supervised", True),
+    ],
+)
 async def test_whoever_comes_after_a_dead_worker_only_delivers(tmp_path: Path, level: str, pushed: bool) -> None:
     async with house(tmp_path, fixes()) as h:
         await h.submit(TaskType.BUGFIX, "Adding is wrong", permission_level=level)

@@ -124,7 +124,8 @@ async def test_an_entry_that_is_too_large_is_shortened(plane: ControlPlane, clai
 async def test_where_too_much_waits_a_gap_is_told(plane: ControlPlane, claimed: m.Claimed) -> None:
     troubled = Troubled(plane)
     lease = claimed.lease
-    large: list[Entry] = [{"type": "user", "parts": ["y" * 90_000] * 20}] * 40
+    wide = "\x01" * 15_000  # six bytes each as JSON: much to hold back, and little to look through for secrets
+    large: list[Entry] = [{"type": "user", "parts": [wide] * 20}] * 40
     async with recording(troubled, lease.execution_id, lease.token) as transcript:  # type: ignore[arg-type]
         await transcript.append(numbered(5))
         assert await transcript.flush()

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from agentvine.domain.evidence import CheckOutcome, Evidence
 from agentvine.domain.work_order import OrderStatus
 from agentvine.worker.conclusion import Failed
@@ -49,10 +51,11 @@ class Blind(Verifier):
         return evidence.model_copy(update={"checks": tuple(passed)})
 
 
-async def test_only_the_checks_keep_cheats_from_being_delivered(tmp_path: Path) -> None:
+async def test_only_the_checks_keep_cheats_from_being_delivered(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Without them every one of these would be in the remote, so it is they that the corpus tries."""
     court = Court(tmp_path, verifier_of=Blind)
-    for name in ("deletes_the_failing_test", "fix_without_a_test", "feature_without_tests", "docs_link_to_nothing"):
+    names = ("deletes_the_failing_test", "docs_link_to_nothing", "fix_without_a_test", "feature_without_tests")
+    for name in names if request.config.getoption("--every-case") else names[:2]:
         (cheat,) = [one for one in CHEATS if one.name == name]
         trial = await court.try_(cheat)
         assert trial.order.status is OrderStatus.COMPLETED, str(trial)
