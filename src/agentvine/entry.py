@@ -147,6 +147,7 @@ def server(given: Mapping[str, object]) -> None:
     with importing():
         import uvloop
 
+        from agentvine.domain.errors import Unavailable
         from agentvine.server.main import BoundServer, DiskFailed, serve
         from agentvine.server.settings import ServerSettings
 
@@ -158,6 +159,8 @@ def server(given: Mapping[str, object]) -> None:
         _configured(lambda: _until_stopped(lambda shutdown: serve(settings, shutdown, ready), uvloop.new_event_loop))
     except DiskFailed as error:
         _give_up(f"the database's disk failed: {error}", _DISK_FAILED)
+    except Unavailable as error:  # it gets so far only while the server starts
+        _give_up(str(error))
 
 
 @app.command(

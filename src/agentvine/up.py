@@ -9,6 +9,7 @@ each on a socket of its own at the same port: callers of one that crashed come t
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -16,8 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from agentvine.broker.base import BrokerUnavailable
 from agentvine.broker.embedded import EmbeddedBroker
@@ -27,6 +28,7 @@ from agentvine.domain.errors import AgentVineError
 from agentvine.domain.worker_types import WorkerType
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.log_files import kept_small
+from agentvine.kit.logs import logger
 from agentvine.kit.process import Running, spawn
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.supervision import Kept
@@ -40,6 +42,9 @@ _LEFT = 0
 _LOOK_SECONDS = 0.02
 _BACKLOG = 2048
 _MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made there
+_ROOM = 1_000_000
+"""Bytes, more than one server's counts take."""
+_log = logger("up")
 _QUICKER = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """Pydantic otherwise looks for plugins in every package that is installed; no part of AgentVine has one."""
 
@@ -314,32 +319,52 @@ def _alone(data: Path) -> Iterator[None]:
 def _listener(plan: Plan) -> Iterator[socket.socket]:
     """The socket of the only server; of several, one that only keeps the port: to listen is theirs."""
     family = socket.AF_INET6 if ":" in plan.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    with socket.socket(family, socket.SOCK_STREAM) as listener, socket.socket(family, socket.SOCK_STREAM) as keeper:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            if plan.servers > 1:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind((plan.host, plan.port))
-            if plan.servers == 1:
-                listener.listen(_BACKLOG)
+            listener.listen(_BACKLOG)  # nobody else does, not even one who would share the port
+            if plan.servers > 1:
+                address = listener.getsockname()
+                listener.close()
+                keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                keeper.bind(address)
         except OSError as error:
             raise CannotStart(
                 f"cannot listen on {plan.host} port {plan.port}: {error.strerror}; choose others with --host and --port"
             ) from error
-        yield listener
+        yield listener if plan.servers == 1 else keeper
 
 
 @contextmanager
 def _counted_together(plan: Plan) -> Iterator[Mapping[str, str]]:
     """What servers are told in order to count together.
 
-    In memory: on a disk that is full, to count would end them. Where that cannot be, each counts for itself.
+    In memory: on a disk that is full, to count would end them. Where there is no room, each counts for itself.
     """
-    if plan.servers == 1 or not os.access(_MEMORY, os.W_OK):
+    folder = _MEMORY / f"agentvine-{sha256(bytes(plan.data)).hexdigest()[:16]}"  # an `up` that was killed leaves it
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        if plan.servers > 1:
+            _make_room(folder, plan.servers * _ROOM)
+    except OSError as error:
+        _log.warning("each server counts for itself", folder=str(folder), why=error.strerror)
         yield {}
         return
-    with TemporaryDirectory(prefix="agentvine-", dir=_MEMORY) as folder:
-        yield {"PROMETHEUS_MULTIPROC_DIR": folder}
+    try:
+        yield {"PROMETHEUS_MULTIPROC_DIR": str(folder)} if plan.servers > 1 else {}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_room(folder: Path, size: int) -> None:
+    """Make the folder, and see whether so many bytes fit there. Raises OSError."""
+    folder.mkdir(mode=0o700)
+    trial = folder / "room"
+    with trial.open("wb") as room:
+        os.posix_fallocate(room.fileno(), 0, size)
+    trial.unlink()
 
 
 async def _answering(url: str, server: Kept, log: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.shutdown import Shutdown
+from agentvine.server.listening import bind
 from agentvine.server.main import serve
 from agentvine.server.settings import ServerSettings
 from agentvine.server.terms import Terms
@@ -47,6 +49,26 @@ async def test_the_first_key_is_made_once_and_left_where_only_the_owner_reads_it
     async with server_on(tmp_path, first_key=None) as url, api(url, secret) as client:
         await HTTPFrontDesk(client).who_am_i()
         assert not path.exists()
+
+
+async def test_servers_that_start_at_once_leave_one_first_key_that_opens(tmp_path: Path) -> None:
+    urls: list[str] = []
+    looked = asyncio.Event()
+
+    async def one_of_them() -> None:
+        async with server_on(tmp_path, first_key=None) as url:
+            urls.append(url)
+            await looked.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(one_of_them())
+        await eventually(lambda: len(urls) == 3)
+        secret = (tmp_path / "first-key").read_text().strip()
+        for url in urls:
+            async with api(url, secret) as client:
+                assert len(await HTTPFrontDesk(client).keys()) == 1
+        looked.set()
 
 
 async def test_no_first_key_is_made_whose_secret_cannot_be_left(tmp_path: Path) -> None:
@@ -84,6 +106,17 @@ async def test_what_cannot_be_is_told_by_the_settings_name(tmp_path: Path) -> No
         ServerSettings.load({"AGENTVINE_SERVER_PORT": "99999", "AGENTVINE_SERVER_DATABASE_URL": "mysql://x"})
     assert "AGENTVINE_SERVER_PORT" in caught.value.mistakes[0]
     assert "AGENTVINE_SERVER_DATABASE_URL" in caught.value.mistakes[1]
+
+
+async def test_a_port_is_shared_only_if_all_who_listen_say_so(tmp_path: Path) -> None:
+    one = ServerSettings.load({}, data_dir=tmp_path, port=0, share_port=True)
+    with closing(bind(one)) as shared:
+        shared.listen()
+        port = shared.getsockname()[1]
+        with closing(bind(ServerSettings.load({}, data_dir=tmp_path, port=port, share_port=True))) as other:
+            assert other.getsockname() == shared.getsockname()
+        with pytest.raises(ConfigurationError, match="AGENTVINE_SERVER_PORT"):
+            bind(ServerSettings.load({}, data_dir=tmp_path, port=port))
 
 
 async def test_a_handed_down_socket_outlives_the_server(tmp_path: Path) -> None:

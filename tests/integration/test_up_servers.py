@@ -18,7 +18,7 @@ from agentvine.cli.context import Context, read_context
 from agentvine.cli.settings import environment
 from agentvine.client.admin import HTTPFrontDesk
 from agentvine.client.transport import APIClient, Call
-from agentvine.kit.process import Running, spawn
+from agentvine.kit.process import Running, run, spawn
 from agentvine.testing.cast import a_task
 from agentvine.testing.eventually import eventually
 from agentvine.wire import routes
@@ -70,6 +70,15 @@ async def two_servers(where: Path) -> AsyncIterator[Shared]:
         yield Shared(context, process, log)
 
 
+async def refused(where: Path, port: int | None) -> str:
+    """What another `up` says that would share the port, for a database of its own."""
+    argv = [sys.executable, "-m", "agentvine", "up", "--servers", "2", "--workers", "", "--port", f"{port}"]
+    around = {"PATH": environment()["PATH"], "HOME": str(where), "AGENTVINE_CONTEXT": str(where / "other.json")}
+    done = await run([*argv, "--data", str(where / "other")], cwd=where, env=around, timeout=60)
+    assert done.exit_code == 1, done
+    return done.stderr
+
+
 @asynccontextmanager
 async def connections(url: str, number: int) -> AsyncIterator[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]:
     address = urlsplit(url)
@@ -113,6 +122,8 @@ async def test_two_servers_share_a_port_and_one_goes_on_without_the_other(tmp_pa
             assert all([await healthy(*connection) for connection in opened])
         async with APIClient(url, shared.context.key) as api:
             await eventually(partial(both_have_counted, api))
+
+        assert "cannot listen" in await refused(tmp_path, urlsplit(url).port)
 
         gone = min(both)
         os.kill(gone, signal.SIGKILL)

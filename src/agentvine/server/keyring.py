@@ -103,7 +103,7 @@ class KeyRing:
 
     async def has_admin(self) -> bool:
         """True if there is a key that may make others."""
-        return bool(await self._database.write(lambda unit: keys.usable_admins(unit, self._clock.now())))
+        return await self._database.read(lambda unit: keys.has_usable_admin(unit, self._clock.now()))
 
     async def bootstrap(self, secret: str | None = None) -> str | None:
         """Make the first key, which may do everything, unless there is one that can already. Returns its secret.

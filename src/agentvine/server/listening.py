@@ -93,7 +93,7 @@ def bind(settings: ServerSettings) -> socket.socket:
         listener.close()
         raise ConfigurationError(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose others with "
-            "AGENTVINE_SERVER_HOST and AGENTVINE_SERVER_PORT, or let all share it with AGENTVINE_SERVER_SHARE_PORT"
+            "AGENTVINE_SERVER_HOST and AGENTVINE_SERVER_PORT"
         ) from error
     return listener
 

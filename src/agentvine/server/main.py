@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from agentvine.broker.redis import RedisBroker
 from agentvine.domain.errors import Unavailable
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.configuration import ConfigurationError
+from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import hide, logger
 from agentvine.kit.redaction import password_of
 from agentvine.kit.sealed import SealBroken, Vault, is_key, read_or_make_key
@@ -45,6 +48,8 @@ from agentvine.store.engine import open_database
 from agentvine.store.migrate import migrate
 from agentvine.store.revision import DatabaseDamaged, DatabaseTooNew
 
+_LONGEST_START = 30.0
+"""Seconds that another server may take to make the first key."""
 CHECK_SECONDS = 5.0
 """A database that takes longer to say anything counts as not answering."""
 _log = logger("server")
@@ -138,12 +143,40 @@ async def _first_key(settings: ServerSettings, keyring: KeyRing) -> None:
         return
     if await keyring.has_admin():
         return
-    secret, path = new_secret(), settings.data / "first-key"
+    async with _alone(settings.data / "first-key.lock"):
+        if not await keyring.has_admin():
+            await _make_first_key(settings.data / "first-key", keyring)
+
+
+@asynccontextmanager
+async def _alone(path: Path) -> AsyncIterator[None]:
+    """Let other servers with the same data directory wait: there is one file for the secret."""
+    with path.open("w") as lock:
+        async with asyncio.timeout(_LONGEST_START):
+            while not _locked(lock):
+                await pause(0.02)
+        yield
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _make_first_key(path: Path, keyring: KeyRing) -> None:
+    secret = new_secret()
     _write_secret(path, secret)  # before there is such a key: one whose secret nobody knows would lock everybody out
     if await keyring.bootstrap(secret) is not None:
         _log.warning("there was no admin key; the first one was made", its_secret_is_in=str(path))
-    else:  # another server was faster
-        path.unlink(missing_ok=True)
+    else:  # a server with another data directory was faster
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _write_secret(path: Path, secret: str) -> None:

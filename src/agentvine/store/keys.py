@@ -1,5 +1,6 @@
 """API keys. The secret is not here, only its digest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,13 +42,21 @@ def insert(unit: Unit, key: Key, digest: str) -> None:
     )
 
 
+_USABLE = """
+    SELECT id, scope FROM keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now) ORDER BY id"""
+
+
+def has_usable_admin(unit: Unit, now: datetime) -> bool:
+    """Whether there is an admin key that is good now."""
+    return bool(_admins(unit.all(_USABLE, now=micros(now))))
+
+
 def usable_admins(unit: Unit, now: datetime) -> tuple[str, ...]:
     """The ids of the admin keys that are good; none of them ends before this transaction does. For `write` only."""
-    rows = unit.all(
-        """SELECT id, scope FROM keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
-           ORDER BY id FOR NO KEY UPDATE""",
-        now=micros(now),
-    )
+    return _admins(unit.all(f"{_USABLE} FOR NO KEY UPDATE", now=micros(now)))
+
+
+def _admins(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(row["id"] for row in rows if Scope.model_validate_json(row["scope"]).role is Role.ADMIN)
 
 

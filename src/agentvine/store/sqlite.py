@@ -32,10 +32,13 @@ _PRAGMAS = (
     "temp_store=MEMORY",
     "cache_size=-32000",
     "wal_autocheckpoint=4000",  # pages of 4 KiB: the same ones are written again and again, and copied back once
+    "journal_size_limit=67108864",  # bytes: what the log grew to under load is given back
 )
 _log = logger("store")
 
-_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_PASSING = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+)
 _UNTRUSTWORTHY = frozenset(
     {
         sqlite3.SQLITE_CORRUPT,
