@@ -25,10 +25,13 @@ from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.shutdown import Shutdown
+from agentvine.server.first_key import see_to_first_key
+from agentvine.server.keyring import KeyRing
 from agentvine.server.listening import bind
 from agentvine.server.main import serve
 from agentvine.server.settings import ServerSettings
 from agentvine.server.terms import Terms
+from agentvine.store.engine import open_database
 from agentvine.testing.eventually import eventually
 from agentvine.testing.http import FIRST_KEY, api, new_key, server_on
 from agentvine.wire import messages as m
@@ -51,24 +54,19 @@ async def test_the_first_key_is_made_once_and_left_where_only_the_owner_reads_it
         assert not path.exists()
 
 
-async def test_servers_that_start_at_once_leave_one_first_key_that_opens(tmp_path: Path) -> None:
-    urls: list[str] = []
-    looked = asyncio.Event()
-
-    async def one_of_them() -> None:
-        async with server_on(tmp_path, first_key=None) as url:
-            urls.append(url)
-            await looked.wait()
-
+async def test_servers_that_start_at_once_leave_one_first_key_that_opens(tmp_path: Path, database_url: str) -> None:
+    settings = ServerSettings.load({}, data_dir=tmp_path)
+    databases = [open_database(database_url) for _ in range(3)]
+    keyrings = [KeyRing(database, SystemClock()) for database in databases]
     async with asyncio.TaskGroup() as group:
-        for _ in range(3):
-            group.create_task(one_of_them())
-        await eventually(lambda: len(urls) == 3)
-        secret = (tmp_path / "first-key").read_text().strip()
-        for url in urls:
-            async with api(url, secret) as client:
-                assert len(await HTTPFrontDesk(client).keys()) == 1
-        looked.set()
+        for keyring in keyrings:
+            group.create_task(see_to_first_key(settings, keyring))
+    secret = (tmp_path / "first-key").read_text().strip()
+    for keyring in keyrings:
+        assert len(await keyring.list()) == 1
+        assert (await keyring.identify(secret)).scope.role is Role.ADMIN
+    for database in databases:
+        await database.close()
 
 
 async def test_no_first_key_is_made_whose_secret_cannot_be_left(tmp_path: Path) -> None:

@@ -2,19 +2,14 @@
 
 import asyncio
 import contextlib
-import fcntl
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TextIO
 
 from agentvine.broker.redis import RedisBroker
 from agentvine.domain.errors import Unavailable
 from agentvine.kit.clock import Clock, SystemClock
 from agentvine.kit.configuration import ConfigurationError
-from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import hide, logger
 from agentvine.kit.redaction import password_of
 from agentvine.kit.sealed import SealBroken, Vault, is_key, read_or_make_key
@@ -26,9 +21,10 @@ from agentvine.server.bells import Bells
 from agentvine.server.broker_link import BrokerLink
 from agentvine.server.controller import PolicyInForce
 from agentvine.server.expulsion import Expulsion
+from agentvine.server.first_key import see_to_first_key
 from agentvine.server.front_desk import FrontDeskService
 from agentvine.server.intake_teller import IntakeTeller
-from agentvine.server.keyring import KeyRing, new_secret
+from agentvine.server.keyring import KeyRing
 from agentvine.server.listening import bind, listening
 from agentvine.server.metrics import Metrics
 from agentvine.server.notifier import Notifier
@@ -48,8 +44,6 @@ from agentvine.store.engine import open_database
 from agentvine.store.migrate import migrate
 from agentvine.store.revision import DatabaseDamaged, DatabaseTooNew
 
-_LONGEST_START = 30.0
-"""Seconds that another server may take to make the first key."""
 CHECK_SECONDS = 5.0
 """A database that takes longer to say anything counts as not answering."""
 _log = logger("server")
@@ -92,7 +86,7 @@ async def serve(
         database = open_database(settings.database, on_fatal=on_fatal)
         try:
             keyring = KeyRing(database, clock)
-            await _first_key(settings, keyring)
+            await see_to_first_key(settings, keyring)
             async with (
                 _assembled(settings, database, keyring, policy, told, clock) as services,
                 listening(create_app(services), services.waits, listener, shutdown) as url,
@@ -131,64 +125,6 @@ async def _migrate(settings: ServerSettings) -> None:
         await asyncio.to_thread(migrate, settings.database)
     except (DatabaseTooNew, DatabaseDamaged) as error:
         raise ConfigurationError(str(error)) from error
-
-
-async def _first_key(settings: ServerSettings, keyring: KeyRing) -> None:
-    """See to it that there is a key, and that its secret is known to whoever runs this server."""
-    if settings.first_key is not None:
-        try:
-            await keyring.bootstrap(settings.first_key.get_secret_value())
-        except ValueError as error:
-            raise ConfigurationError(f"AGENTVINE_SERVER_FIRST_KEY: {error}") from error
-        return
-    if await keyring.has_admin():
-        return
-    async with _alone(settings.data / "first-key.lock"):
-        if not await keyring.has_admin():
-            await _make_first_key(settings.data / "first-key", keyring)
-
-
-@asynccontextmanager
-async def _alone(path: Path) -> AsyncIterator[None]:
-    """Let other servers with the same data directory wait: there is one file for the secret."""
-    with path.open("w") as lock:
-        async with asyncio.timeout(_LONGEST_START):
-            while not _locked(lock):
-                await pause(0.02)
-        yield
-
-
-def _locked(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-async def _make_first_key(path: Path, keyring: KeyRing) -> None:
-    secret = new_secret()
-    _write_secret(path, secret)  # before there is such a key: one whose secret nobody knows would lock everybody out
-    if await keyring.bootstrap(secret) is not None:
-        _log.warning("there was no admin key; the first one was made", its_secret_is_in=str(path))
-    else:  # a server with another data directory was faster
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def _write_secret(path: Path, secret: str) -> None:
-    try:
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        with path.open("w", encoding="utf-8") as file:
-            file.write(f"{secret}\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise ConfigurationError(f"the first admin key cannot be written to {path}: {error.strerror}") from error
 
 
 @asynccontextmanager
