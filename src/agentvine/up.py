@@ -343,28 +343,26 @@ def _counted_together(plan: Plan) -> Iterator[Mapping[str, str]]:
 
     In memory: on a disk that is full, to count would end them. Where there is no room, each counts for itself.
     """
-    folder = _MEMORY / f"agentvine-{sha256(bytes(plan.data)).hexdigest()[:16]}"  # an `up` that was killed leaves it
+    folder = _MEMORY / f"agentvine-{sha256(bytes(plan.data)).hexdigest()[:16]}"
+    shutil.rmtree(folder, ignore_errors=True)  # an `up` that was killed leaves it
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        if plan.servers > 1:
-            _make_room(folder, plan.servers * _ROOM)
-    except OSError as error:
-        _log.warning("each server counts for itself", folder=str(folder), why=error.strerror)
-        yield {}
-        return
-    try:
-        yield {"PROMETHEUS_MULTIPROC_DIR": str(folder)} if plan.servers > 1 else {}
+        yield _room_in(folder, plan.servers) if plan.servers > 1 else {}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_room(folder: Path, size: int) -> None:
-    """Make the folder, and see whether so many bytes fit there. Raises OSError."""
-    folder.mkdir(mode=0o700)
+def _room_in(folder: Path, servers: int) -> Mapping[str, str]:
+    """Make the folder, and see whether there is room for what so many servers count."""
     trial = folder / "room"
-    with trial.open("wb") as room:
-        os.posix_fallocate(room.fileno(), 0, size)
-    trial.unlink()
+    try:
+        folder.mkdir(mode=0o700)
+        with trial.open("wb") as room:
+            os.posix_fallocate(room.fileno(), 0, servers * _ROOM)
+        trial.unlink()
+    except OSError as error:
+        _log.warning("each server counts for itself", folder=str(folder), why=error.strerror)
+        return {}
+    return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
 
 
 async def _answering(url: str, server: Kept, log: Path) -> None:

@@ -215,3 +215,18 @@ async def test_every_server_of_a_folder_tells_what_all_did_and_what_the_dead_did
         after = await other.tells()
         gauges = {series(WAITING)} | {name for name in before if name[0] in {ORDERS, OLDEST}}
         assert {name for name in before.keys() - gauges if after[name] < before[name]} == set()
+
+
+async def test_files_of_dead_servers_do_not_pile_up(tmp_path: Path) -> None:
+    dead = [tmp_path / f"counter_{2**30 + number}.db" for number in range(201)]
+    for file in dead[:200]:
+        file.touch()
+    argv = [sys.executable, "-c", "from agentvine.server.metrics import Metrics; Metrics()"]
+    for known, left in ((dead[:200], 200), (dead, 0)):
+        known[-1].touch()
+        done = await run(argv, cwd=tmp_path, env={FOLDER: str(tmp_path)}, timeout=60)
+        assert done.exit_code == 0, done.stderr
+        assert sum(file.exists() for file in dead) == left
+        for file in tmp_path.glob("*.db"):  # the counting process' own, which is dead by now
+            if file not in dead:
+                file.unlink()

@@ -23,8 +23,7 @@ async def see_to_first_key(settings: ServerSettings, keyring: KeyRing) -> None:
     """See to it that there is an admin key, and that its secret is known to whoever runs this server.
 
     It is the one of the settings, or else left in the data directory, once, however many servers start there at once.
-    Raises `ConfigurationError` if the settings' secret cannot be used or the file cannot be written, TimeoutError if
-    another server is at it for too long.
+    Raises `ConfigurationError` if the settings' secret cannot be used, or the file cannot be written or had.
     """
     if settings.first_key is not None:
         try:
@@ -42,11 +41,21 @@ async def see_to_first_key(settings: ServerSettings, keyring: KeyRing) -> None:
 @asynccontextmanager
 async def _alone(path: Path) -> AsyncIterator[None]:
     """Let other servers with the same data directory wait: there is one file for the secret."""
-    with path.open("w") as lock:
-        async with asyncio.timeout(_LONGEST):
-            while not _locked(lock):
-                await pause(0.02)
+    with _opened(path) as lock:
+        try:
+            async with asyncio.timeout(_LONGEST):
+                while not _locked(lock):
+                    await pause(0.02)
+        except TimeoutError as error:
+            raise ConfigurationError(f"another server has held {path} for {_LONGEST:g} s: end it") from error
         yield
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("w")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _locked(lock: TextIO) -> bool:

@@ -15,7 +15,7 @@ from agentvine.domain.retry import FailureReason
 from agentvine.domain.task import Budget
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker_types import TaskType
-from agentvine.testing.cast import REPOSITORY, a_task, a_worker, used
+from agentvine.testing.cast import REPOSITORY, Hand, a_task, a_worker, used
 from agentvine.testing.site import WORKER, Site
 from agentvine.wire import administration as adm
 from agentvine.wire import messages as m
@@ -35,6 +35,17 @@ async def told(desk: FrontDesk, repository: str = REPOSITORY, **said: object) ->
 
 async def changed(desk: FrontDesk, repository: Repository, **changes: object) -> adm.SavedRepository:
     return await desk.change_repository(repository.id, adm.RepositoryChanges.model_validate(changes))
+
+
+async def on_the_rest_of_a_day(site: Site, desk: FrontDesk) -> tuple[Hand, m.Claimed]:
+    """A worker that has spent 4.5 of a day's 5 dollars, and holds an order that might cost as much again."""
+    await desk.submit(a_task("first", budget=Budget(usd=5), priority=1))
+    await desk.submit(a_task("late", budget=Budget(usd=5)))
+    worker = await a_worker(site)
+    await worker.complete(await worker.take_and_start(), cost=4.5)
+    late = await worker.take_and_start()
+    assert late.budget_left_usd == 0.5
+    return worker, late
 
 
 class Repositories:
@@ -333,12 +344,7 @@ class RepositoryRules:
     async def test_what_ran_on_the_rest_of_a_day_goes_on_whatever_changed_meanwhile(self, site: Site) -> None:
         desk = await site.front_desk()
         there = await told(desk, budget_per_day_usd=5.0)
-        await desk.submit(a_task("first", budget=Budget(usd=5), priority=1))
-        await desk.submit(a_task("late", budget=Budget(usd=5)))
-        worker = await a_worker(site)
-        await worker.complete(await worker.take_and_start(), cost=4.5)
-        late = await worker.take_and_start()
-        assert late.budget_left_usd == 0.5
+        worker, late = await on_the_rest_of_a_day(site, desk)
         site.clock.advance(1)
         await changed(desk, there, settings={"budget_per_day_usd": 6.0})
         after = await worker.fail(late, FailureReason.BUDGET_EXCEEDED, cost=0.5)
@@ -359,12 +365,7 @@ class RepositoryRules:
         site.clock.advance((midnight - now).total_seconds() - 1)
         desk = await site.front_desk()
         await told(desk, budget_per_day_usd=5.0)
-        await desk.submit(a_task("first", budget=Budget(usd=5), priority=1))
-        await desk.submit(a_task("late", budget=Budget(usd=5)))
-        worker = await a_worker(site)
-        await worker.complete(await worker.take_and_start(), cost=4.5)
-        late = await worker.take_and_start()
-        assert late.budget_left_usd == 0.5
+        worker, late = await on_the_rest_of_a_day(site, desk)
         site.clock.advance(2)
         after = await worker.fail(late, FailureReason.BUDGET_EXCEEDED, cost=0.5)
         assert (after.status, after.charged) == (OrderStatus.PENDING, 0)
