@@ -19,14 +19,15 @@ from agentvine.testing.forges.description import Description, in_file
 from agentvine.testing.forges.gitea import GiteaServer
 from agentvine.testing.forges.github import GitHubServer
 from agentvine.testing.forges.gitlab import GitLabServer
-from agentvine.testing.forges.played import BRANCH, HEAD, HURRIED, OneToken, Played, a_proposal, a_review
-from agentvine.testing.forges.server import Fault
+from agentvine.testing.forges.played import BRANCH, DEAF, HEAD, HURRIED, OneToken, Played, a_proposal, a_review
+from agentvine.testing.forges.server import UNKNOWN, Fault
 from agentvine.testing.forges.stories import MARK, a_look, a_wish
 from agentvine.testing.forges.watching import LookoutConformance
-from agentvine.testing.forges.world import NAME, OWNER
+from agentvine.testing.forges.world import BOT, NAME, OWNER
 from agentvine.worker.credentials import NoCredentials
 from agentvine.worker.forge.base import ForgeRefused
 from agentvine.worker.forge.choice import Forges
+from agentvine.worker.forge.marking import marked
 from agentvine.worker.forge.none import NoForge
 from agentvine.worker.forge.sites import KNOWN, ForgeSite
 
@@ -156,6 +157,20 @@ class TestGitHubAlone:
         assert await forge.propose(a_proposal()) is not None
         assert len(server.world.pulls) == 1
 
+    async def test_what_is_there_is_found_after_the_owner_was_renamed(self, server: GitHubServer) -> None:
+        """The repository is found, but branches of the former owner are not."""
+        server.moved_from = f"former/{NAME}"
+        forge = await Forges([at(server)], OneToken(), SystemClock(), HURRIED).of(f"{server.url}/{server.moved_from}")
+        first = await forge.propose(a_proposal())
+        assert await forge.propose(a_proposal(text="new words")) == first
+        assert await forge.review(a_review()) is not None
+        (pull,) = server.world.pulls
+        assert "new words" in pull.body
+        assert len(pull.posted) == 1
+        pull.state = "closed"
+        with pytest.raises(ForgeRefused, match="reopen it"):
+            await forge.propose(a_proposal())
+
     async def test_the_new_name_of_a_branch_is_told(self, server: GitHubServer) -> None:
         server.world.renamed["master"] = "main"
         forge = await Forges([at(server)], OneToken(), SystemClock(), HURRIED).of(f"{server.url}/{OWNER}/{NAME}")
@@ -257,6 +272,24 @@ class TestLookingAtAnOldGitea:
                 pull.reviews.clear()
             assert server.violations == []
 
+    async def test_without_telling_who_we_are_nothing_is_said_twice(self) -> None:
+        """Whose a comment is shows in what comes after an answer that was lost. Copies of others are let alone."""
+        played = Played(ForgeKind.GITEA, GiteaServer)
+        for fault in sorted(UNKNOWN - {Fault.SLOW}):
+            async with played.watched() as (server, lookout):
+                assert isinstance(server, GiteaServer)
+                server.tells_account = False
+                copied = server.world.talk(server.world.write("An area").number, "mallory", marked("Old.", MARK, 1000))
+                ours = server.world.talk(1, BOT, marked("Old.", MARK, 1000))
+                asked = "GET /user", "GET /repos/{owner}/{repo}/issues/{index}/comments"
+                server.faults = {len(asked): fault}
+                await lookout.say(a_wish("It is done."))
+                assert server.calls[: len(asked)] == [*asked]
+                assert server.done.count("POST /repos/{owner}/{repo}/issues/{index}/comments") == 1
+                assert server.world.talks == [copied, ours]
+                assert "It is done." in ours.body
+                assert server.violations == []
+
     async def test_without_jobs_and_without_telling_who_we_are(self) -> None:
         played = Played(ForgeKind.GITEA, GiteaServer)
         async with played.watched() as (server, lookout):
@@ -291,6 +324,29 @@ class TestAGiteaWithShortPages:
                     "GET /repos/{owner}/{repo}/pulls"
                 ] * 3
                 assert server.violations == []
+
+
+class TestAnswersWithoutEnd:
+    async def test_one_that_drips_is_given_up_and_what_was_done_is_found(self) -> None:
+        async with Played(ForgeKind.GITEA, GiteaServer).running(DEAF) as (server, forge):
+            server.faults = {await _opening_call(): Fault.DRIPPING}
+            url = await forge.propose(a_proposal())
+            (pull,) = server.world.pulls
+            assert url is not None and url.endswith(f"/pulls/{pull.number}")
+
+    async def test_one_that_floods_is_not_kept(self) -> None:
+        async with Played(ForgeKind.GITEA, GiteaServer).running() as (server, forge):
+            server.faults = {0: Fault.FLOODING}
+            with pytest.raises(ForgeRefused, match="more than 67108864 bytes"):
+                await forge.propose(a_proposal())
+            assert len(server.calls) == 1
+
+
+async def _opening_call() -> int:
+    """Its number."""
+    async with Played(ForgeKind.GITEA, GiteaServer).running() as (server, forge):
+        await forge.propose(a_proposal())
+        return next(number for number, call in enumerate(server.calls) if not call.startswith("GET"))
 
 
 class TestNobodyLooks:

@@ -12,7 +12,7 @@ from agentvine.kit.configuration import ConfigurationError
 from agentvine.testing.forges.played import OneToken
 from agentvine.worker.credentials import NoCredentials
 from agentvine.worker.forge.choice import Forges, HostedForge
-from agentvine.worker.forge.connection import limit_of, retry_after
+from agentvine.worker.forge.limits import limit_of, retry_after
 from agentvine.worker.forge.none import NoForge
 from agentvine.worker.forge.sites import KNOWN, ForgeSite, parse_forges, read_forges
 
@@ -29,6 +29,9 @@ class TestLimits:
             (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW.timestamp()) + 90)}, "", 90.0),
             (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, "", 0.0),
             (403, {"X-RateLimit-Remaining": "4999"}, "You have exceeded a secondary rate limit", 60.0),
+            (403, {}, "You have triggered an abuse detection mechanism. Please wait a few minutes.", 60.0),
+            (422, {}, "Validation Failed; was submitted too quickly", 60.0),
+            (422, {"Retry-After": "9"}, "A pull request already exists for acme:x.", None),
             (403, {"X-RateLimit-Remaining": "4999"}, "Resource not accessible by integration", None),
             (429, {}, "", 60.0),
             (429, {"Retry-After": "999999999"}, "", 86_400.0),

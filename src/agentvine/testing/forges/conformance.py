@@ -1,13 +1,21 @@
-"""The suite that every forge passes: whatever goes wrong at any call, there is one pull request and one review."""
+"""The suite that every forge passes: whatever goes wrong at any call, there is one pull request and one review.
+
+There is one in the end, and there never were two: people are told of what is made and taken away again, too. So the
+calls that changed something on the forge are counted; a fault adds none.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable
 from contextlib import suppress
 
 import pytest
 
 from agentvine.domain.retry import FailureReason
 from agentvine.kit.clock import SystemClock
+from agentvine.testing.forges import stories
+from agentvine.testing.forges.deliveries import STORIES, Story, renewing
+from agentvine.testing.forges.faults import FAULTS, comes_to_the_same, looked_first, struck, told_once
 from agentvine.testing.forges.played import (
     BRANCH,
     DEAF,
@@ -19,71 +27,12 @@ from agentvine.testing.forges.played import (
     a_proposal,
     a_review,
 )
-from agentvine.testing.forges.server import Fault, ForgeServer
+from agentvine.testing.forges.server import UNKNOWN, Fault
 from agentvine.testing.forges.world import OWNER, SECRET, Pull
-from agentvine.worker.forge.base import Forge, ForgeProblem, ForgeRefused, ForgeUnavailable, Remark
+from agentvine.worker.forge.base import ForgeProblem, ForgeRefused, ForgeUnavailable, Remark
 from agentvine.worker.forge.choice import Forges
 from agentvine.worker.forge.marking import begin, end
 from agentvine.worker.forge.sites import ForgeSite
-
-FAULTS = {
-    "lost": (Fault.CUT_AFTER,),
-    "lost_or_late": (Fault.HALF_AN_ANSWER, Fault.SLOW),
-    "twice": (Fault.TWICE,),
-    "limited": (Fault.LIMITED, Fault.FORBIDDEN_FOR_NOW),
-    "failed": (Fault.BROKEN, Fault.UNAVAILABLE, Fault.CUT_BEFORE),
-    "done_and_failed": (Fault.BAD_GATEWAY,),
-}
-"""Each kind happens at each call that writes; what comes to the same takes turns."""
-
-
-Story = Callable[[ForgeServer, Forge], Awaitable[object]]
-
-
-async def opening(server: ForgeServer, forge: Forge) -> None:
-    """A pull request is opened."""
-    url = await forge.propose(a_proposal())
-    (pull,) = server.world.pulls
-    assert url is not None
-    assert url.endswith(f"/{pull.number}")
-    assert (pull.title, pull.branch, pull.target, pull.state) == ("Area of a circle", BRANCH, "main", "open")
-    assert pull.body.count(begin(ORDER)) == pull.body.count(end(ORDER)) == 1
-    assert "computed with math.pi" in pull.body
-    assert (pull.labels, pull.reviewers) == (["agentvine"], ["mira"])
-
-
-async def renewing(server: ForgeServer, forge: Forge) -> None:
-    """The same order comes with another text, and a person has written into the description."""
-    pull = server.world.add(BRANCH, f"Please look, Noor.\n\n{begin(ORDER)}\nold words\n{end(ORDER)}\n\n- [x] looked")
-    assert await forge.propose(a_proposal(text="new words")) is not None
-    assert server.world.pulls == [pull]
-    assert pull.body == f"Please look, Noor.\n\n{begin(ORDER)}\nnew words\n\n{end(ORDER)}\n\n- [x] looked"
-    assert pull.title == "a title"
-
-
-async def reviewing(server: ForgeServer, forge: Forge) -> None:
-    """A review is posted."""
-    pull = server.world.add(BRANCH)
-    url = await forge.review(a_review())
-    (posted,) = pull.reviews
-    assert posted.done
-    assert url is not None
-    assert str(posted.id) in url
-    assert posted.body.count(begin(ORDER)) == 1
-    places = sorted((one.path, one.line) for one in posted.comments)
-    assert places == [("calc.py", 5), ("doc/ä b.txt", 2)]
-    for words in (
-        "Some remarks.",
-        "`calc.py:99`",
-        "This line is not in the diff.",
-        "`other.py:1`",
-        "Nor is this file.",
-    ):
-        assert words in posted.body
-    assert "Is this the end?" not in posted.body
-
-
-STORIES: tuple[Story, ...] = (opening, renewing, reviewing)
 
 
 class ForgeConformance:
@@ -105,29 +54,69 @@ class ForgeConformance:
         """At each call that writes. With those that read the kinds take turns, unless every case is asked for."""
         async with played.running() as (server, forge):
             await story(server, forge)
-            calls = server.calls
+            calls, once = server.calls, server.done
         assert len(calls) >= 2
         kinds, everything = [*FAULTS.values()], request.config.getoption("--every-case", False)
         for number, call in enumerate(calls):
             if call.startswith("GET") and kinds[number % len(kinds)] is not faults and not everything:
                 continue
-            fault = faults[number % len(faults)]
+            fault = struck(number, call, faults)
             async with played.running(DEAF if fault is Fault.SLOW else HURRIED) as (server, forge):
                 server.faults[number] = fault
                 await story(server, forge)
                 assert server.violations == [], number
                 assert len(server.seen) > number
+                assert told_once(server.done, once, fault), (call, fault, server.done)
+                assert comes_to_the_same(story, call) or looked_first(server.calls, number, fault), (call, fault)
+
+    async def test_each_call_that_writes_is_in_a_story(self, played: Played) -> None:
+        """Of these or of those of lookouts, so that each is struck by each fault."""
+        called: list[str] = []
+        writes = played.make().writes()
+        for story in STORIES:
+            async with played.running() as (server, forge):
+                await story(server, forge)
+                called += server.done
+        for watched in stories.STORIES:
+            async with played.watched() as (server, lookout):
+                await watched(server, lookout)
+                called += server.done
+        signing_in = {one for one in writes if one.endswith("/access_tokens")}
+        assert writes == signing_in | set(called)
+
+    @pytest.mark.parametrize("fault", sorted(UNKNOWN - {Fault.SLOW}), ids=lambda fault: fault.name.lower())
+    async def test_what_a_person_writes_while_an_answer_is_lost_stays(self, played: Played, fault: Fault) -> None:
+        async with played.running() as (server, forge):
+            await renewing(server, forge)
+            number = next(number for number, call in enumerate(server.calls) if call in server.done)
+        async with played.running() as (server, forge):
+            pull = server.world.add(BRANCH, f"{begin(ORDER)}\nold words\n{end(ORDER)}")
+
+            def write() -> None:
+                pull.body += "\n\n- [x] looked"
+
+            server.faults, server.meanwhile = {number: fault}, write
+            await forge.propose(a_proposal(text="new words"))
+            assert pull.body == f"{begin(ORDER)}\nnew words\n\n{end(ORDER)}\n\n- [x] looked"
 
     @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
     async def test_answers_lost_twice_in_a_row(self, played: Played, story: Story) -> None:
+        async with played.running() as (server, forge):
+            await story(server, forge)
+            once = server.done
         for number in range(5):
             async with played.running() as (server, forge):
                 server.faults |= {number: Fault.CUT_AFTER, number + 1: Fault.CUT_AFTER}
                 await story(server, forge)
                 assert server.violations == [], number
+                assert told_once(server.done, once, Fault.CUT_AFTER), (number, server.done)
 
     async def test_whoever_died_in_between_is_followed_by_another(self, played: Played) -> None:
         """From some call on nothing is answered any more; then another worker begins anew."""
+        async with played.running() as (server, forge):
+            await forge.propose(a_proposal())
+            await forge.review(a_review())
+            once = Counter(server.done)
         for number in range(2, 14, 2):
             async with played.running(IMPATIENT) as (server, forge):
                 server.faults |= dict.fromkeys(range(number, 500), Fault.CUT_AFTER)
@@ -140,6 +129,7 @@ class ForgeConformance:
                 assert await again.review(a_review()) is not None
                 (pull,) = server.world.pulls
                 assert [len(one.comments) for one in pull.reviews] == [2], number
+                assert Counter(server.done) <= once, number
                 assert server.violations == []
 
     async def test_two_at_once(self, played: Played) -> None:

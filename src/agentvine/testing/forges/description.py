@@ -52,7 +52,8 @@ class Description:
     def answer(self, method: str, path: str, status: int, body: Any) -> Iterator[str]:
         """What is wrong with an answer."""
         operation = self._operation(method, path)
-        if operation is None or status in {301, 401, 403} or status >= 429:
+        gone = method == "DELETE" and status == 404
+        if operation is None or gone or status in {301, 401, 403} or status >= 429:
             return  # descriptions leave out what every call may answer
         described = operation["responses"].get(str(status))
         if described is None:

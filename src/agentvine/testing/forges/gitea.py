@@ -158,7 +158,9 @@ class GiteaServer(GiteaTalk):
     def pull_shown(self, pull: Pull) -> Any:
         repository = {"id": 1, "name": NAME, "full_name": f"{OWNER}/{NAME}"}
         number = 1 if pull.ours else 2
-        head = {"label": pull.branch, "ref": pull.branch, "sha": self.world.head_of(pull), "repo_id": number}
+        gone = pull.state != "open" and pull.branch not in self.world.branches
+        ref = f"refs/pull/{pull.number}/head" if gone else pull.branch
+        head = {"label": pull.branch, "ref": ref, "sha": self.world.head_of(pull), "repo_id": number}
         base = {"label": pull.target, "ref": pull.target, "sha": "0" * 40, "repo_id": 1, "repo": repository}
         return {
             "id": 1000 + pull.number,

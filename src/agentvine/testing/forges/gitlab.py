@@ -43,6 +43,9 @@ class GitLabServer(GitLabTalk):
             **self.talk_routes(),
         }
 
+    def kept(self) -> str:
+        return f"{super().kept()} {self.notes}"
+
     def who(self, call: Call) -> None:
         if call.headers.get("authorization") != f"Bearer {self.token}":
             raise Refused(401, {"message": "401 Unauthorized"})

@@ -20,6 +20,7 @@ class GitLabTalk(ForgeServer):
     """It does not tell which step of a job failed."""
 
     steps = False
+    issues_have_threads = True
 
     def talk_routes(self) -> Mapping[tuple[str, str], Handler]:
         both = {

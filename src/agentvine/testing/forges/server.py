@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from agentvine.kit.doorbell import pause
 from agentvine.testing.forges.description import Description
 from agentvine.testing.forges.world import Job, Pull, Talk, World
 from agentvine.testing.loopback import LoopbackServer
@@ -27,11 +28,19 @@ class Fault(StrEnum):
     FORBIDDEN_FOR_NOW = "403 with an exhausted rate limit"
     BROKEN = "500, and nothing is done"
     BAD_GATEWAY = "502 from something before the forge, and it is done"
+    GARBLED = "it is done, and the answer cannot be unpacked"
     UNAVAILABLE = "503, and nothing is done"
     SLOW = "it is done, and no answer comes"
+    DRIPPING = "it is done, and the answer comes byte by byte and never ends"
+    FLOODING = "it is done, and the answer comes as fast as it can and never ends"
 
 
+UNKNOWN = frozenset({Fault.CUT_AFTER, Fault.HALF_AN_ANSWER, Fault.SLOW, Fault.BAD_GATEWAY, Fault.GARBLED})
+"""It is done, and the worker is not told so."""
 NOTHING_IS_DONE = frozenset({Fault.CUT_BEFORE, Fault.LIMITED, Fault.FORBIDDEN_FOR_NOW, Fault.BROKEN, Fault.UNAVAILABLE})
+
+_PARTS = {Fault.DRIPPING: (b" ", 0.05), Fault.FLOODING: (b" " * 1024 * 1024, 0.0)}
+"""What such an answer is made of, and the seconds between two of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class ForgeServer(LoopbackServer):
 
     steps = True
     """Whether it tells which step of a job failed."""
+    issues_have_threads = False
     below = ""
     """The path below which the API is."""
 
@@ -83,6 +93,8 @@ class ForgeServer(LoopbackServer):
         self.token = token
         self.calls: list[str] = []
         """Method and template of each call, in order."""
+        self.done: list[str] = []
+        """Those of them that changed something."""
         self.seen: list[str] = []
         """Each request's first line."""
         self.violations: list[str] = []
@@ -90,6 +102,10 @@ class ForgeServer(LoopbackServer):
         self.faults: dict[int, Fault] = {}
         """By the number of the call, counted from 0."""
         self.retry_after = "0"
+        self.twice = False
+        """What comes between repeats the next call that writes."""
+        self.meanwhile: Callable[[], None] | None = None
+        """What a person does between a call whose answer is lost and the next one."""
         self.read_only = False
         """The token may look, and change nothing."""
         self.redirect: str | None = None
@@ -123,9 +139,17 @@ class ForgeServer(LoopbackServer):
     def check_of(self, job: Job) -> str:
         """What we call a job."""
 
+    def kept(self) -> str:
+        """All that the forge keeps."""
+        return repr(self.world)
+
     def located(self, path: str) -> str:
         """The path under which a call is handled."""
         return path
+
+    def writes(self) -> set[str]:
+        """Method and template of each call by which anything is changed."""
+        return {f"{method} {path}" for method, path in self.routes() if method != "GET"}
 
     @property
     def url(self) -> str:
@@ -153,11 +177,15 @@ class ForgeServer(LoopbackServer):
         if fault is Fault.TWICE:
             answer = self._handled(call)
             self.calls.pop()
+        if fault in UNKNOWN and self.meanwhile is not None:
+            self.meanwhile()
         if fault is Fault.CUT_AFTER:
             return
         if fault is Fault.SLOW:
             await asyncio.Event().wait()
-        raw = _written(self._spoilt(fault) if fault is Fault.BAD_GATEWAY else answer)
+        if fault in _PARTS:
+            await _write_for_ever(writer, *_PARTS[fault])
+        raw = _written(self._spoilt(fault) if fault in {Fault.BAD_GATEWAY, Fault.GARBLED} else answer)
         writer.write(raw[: len(raw) - 10] if fault is Fault.HALF_AN_ANSWER else raw)
         await writer.drain()
 
@@ -169,6 +197,7 @@ class ForgeServer(LoopbackServer):
             Fault.BROKEN: Answer(500, {"message": "oops"}),
             Fault.UNAVAILABLE: Answer(503, "<html>back soon</html>", {"Retry-After": self.retry_after}),
             Fault.BAD_GATEWAY: Answer(502, "<html>bad gateway</html>"),
+            Fault.GARBLED: Answer(200, "this is not packed", {"Content-Encoding": "gzip"}),
         }[fault or Fault.BROKEN]
 
     def _handled(self, call: Call) -> Answer:
@@ -185,12 +214,18 @@ class ForgeServer(LoopbackServer):
 
     def _carried_out(self, template: str, call: Call, do: Handler) -> Answer:
         self.calls.append(f"{call.method} {template}")
+        before = "" if call.method == "GET" else self.kept()
         self.violations += self._description.request(call.method, template, call.query, call.body)
         try:
             self.who(call)
+            if self.twice and call.method != "GET":
+                self.twice = False
+                do(call)
             answer = self.forbidden() if self.read_only and call.method != "GET" else do(call)
         except Refused as refused:
             answer = refused.answer
+        if before and self.kept() != before:
+            self.done.append(f"{call.method} {template}")
         told = json.dumps(answer.body).replace(self.url, "http://forge.example")
         self.violations += self._description.judged(call.method, template, answer.status, told)
         return answer
@@ -228,6 +263,15 @@ async def _read(reader: asyncio.StreamReader) -> Call | None:
     raw = await reader.readexactly(int(headers.get("content-length", "0")))
     path, _, query = line[1].partition("?")
     return Call(line[0], path, query, headers, json.loads(raw) if raw else None)
+
+
+async def _write_for_ever(writer: asyncio.StreamWriter, part: bytes, seconds: float) -> None:
+    """Until the other side hangs up."""
+    writer.write(b"HTTP/1.1 200 Told\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")
+    while True:
+        writer.write(part)
+        await writer.drain()
+        await pause(seconds)
 
 
 def _written(answer: Answer) -> bytes:

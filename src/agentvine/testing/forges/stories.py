@@ -9,7 +9,7 @@ from agentvine.testing.forges.played import BRANCH, HEAD
 from agentvine.testing.forges.server import ForgeServer
 from agentvine.testing.forges.world import BEGAN, BOT, CALC, NAME, OWNER
 from agentvine.worker.forge.base import Lookout
-from agentvine.worker.forge.marking import begin, end
+from agentvine.worker.forge.marking import begin, end, marked
 
 MARK = "wo_0123_status"
 URL = f"https://forge.example/{OWNER}/{NAME}"
@@ -155,10 +155,36 @@ async def answering(server: ForgeServer, lookout: Lookout) -> None:
     (talk,) = (one for one in server.world.talks if MARK in one.body)
     assert (talk.first, talk.path, talk.author) == (first.id, "calc.py", BOT)
     assert str(talk.id) in said.id
+    assert (await lookout.say(a_wish("It is mended and tried.", is_pull=True, thread=thread))).id == said.id
+    assert "and tried" in talk.body
     server.world.talks.clear()
     await lookout.say(a_wish("It is mended.", is_pull=True, thread=thread))
     (talk,) = server.world.talks
     assert (talk.path, talk.author) == ("", BOT)
+
+
+async def tidying(server: ForgeServer, lookout: Lookout) -> None:
+    """Of several of ours, one of them in the thread, the oldest stays."""
+    pull = server.world.add(BRANCH)
+    theirs = server.world.talk(pull.number, "noor", "This is wrong.", "calc.py", 3)
+    ours = server.world.talk(pull.number, BOT, marked("Old.", MARK, 1000))
+    server.world.talk(pull.number, BOT, marked("Older.", MARK, 1000))
+    server.world.talk(pull.number, BOT, marked("Oldest.", MARK, 1000), "calc.py", 3, theirs.id)
+    await lookout.say(a_wish(is_pull=True, thread=server.thread_of(theirs)))
+    assert server.world.talks == [theirs, ours]
+    assert "It is being worked on." in ours.body
+    if server.issues_have_threads:
+        await _tidying_an_issue(server, lookout)
+
+
+async def _tidying_an_issue(server: ForgeServer, lookout: Lookout) -> None:
+    """Where issues have calls of their own for it."""
+    issue = server.world.write("An area")
+    thread = server.thread_of(server.world.talk(issue.number, "noor", "Please."))
+    first = await lookout.say(a_wish(number=issue.number, thread=thread))
+    server.world.talk(issue.number, BOT, marked("Once more.", MARK, 1000))
+    assert (await lookout.say(a_wish(number=issue.number, thread=thread))).id == first.id
+    assert [MARK in one.body for one in server.world.talks] == [False, True, False, True]
 
 
 async def running_again(server: ForgeServer, lookout: Lookout) -> None:
@@ -171,4 +197,12 @@ async def running_again(server: ForgeServer, lookout: Lookout) -> None:
     assert (job.attempt, job.state) == (2, "running")
 
 
-STORIES: tuple[Story, ...] = (looking, looking_for_work, looking_at_an_issue, saying, answering, running_again)
+STORIES: tuple[Story, ...] = (
+    looking,
+    looking_for_work,
+    looking_at_an_issue,
+    saying,
+    answering,
+    tidying,
+    running_again,
+)

@@ -1,6 +1,7 @@
 """The suite that every lookout passes: what it reads is right, and what it says is there once, whatever goes wrong."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
@@ -8,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from agentvine.domain.errand import LookAtIssue, LookForWork, RunAgain, WorkSeen
+from agentvine.domain.forge import PullSeen
 from agentvine.domain.retry import FailureReason
-from agentvine.testing.forges.conformance import FAULTS
+from agentvine.testing.forges.faults import FAULTS, comes_to_the_same, looked_first, struck, told_once
 from agentvine.testing.forges.played import BRANCH, DEAF, HURRIED, IMPATIENT, Played
 from agentvine.testing.forges.server import Fault
 from agentvine.testing.forges.stories import MARK, STORIES, URL, Story, a_look, a_wish, saying
@@ -31,25 +33,31 @@ class LookoutConformance:
             await story(server, lookout)
             assert server.violations == []
             assert all(SECRET not in line for line in server.seen)
-            calls = server.calls
+            calls, once = server.calls, server.done
         assert len(calls) >= 3
         kinds = [*FAULTS.values()]
         for number, call in enumerate(calls):
             everything = request.config.getoption("--every-case", False) or not call.startswith("GET")
-            for faults in kinds if everything else [kinds[number % len(kinds)]]:
-                fault = faults[number % len(faults)]
+            chosen = kinds if everything else [kinds[number % len(kinds)]]
+            for fault in [struck(number, call, kind) for kind in chosen]:
                 async with played.watched(DEAF if fault is Fault.SLOW else HURRIED) as (server, lookout):
                     server.faults[number] = fault
                     await story(server, lookout)
                     assert server.violations == [], (fault, number)
                     assert len(server.seen) > number
+                    assert told_once(server.done, once, fault), (call, fault, server.done)
+                    assert comes_to_the_same(story, call) or looked_first(server.calls, number, fault), (call, fault)
 
     async def test_answers_lost_twice_in_a_row(self, played: Played) -> None:
+        async with played.watched() as (server, lookout):
+            await saying(server, lookout)
+            once = server.done
         for number in range(4):
             async with played.watched() as (server, lookout):
                 server.faults |= {number: Fault.CUT_AFTER, number + 1: Fault.BAD_GATEWAY}
                 await saying(server, lookout)
                 assert server.violations == [], number
+                assert told_once(server.done, once, Fault.CUT_AFTER), (number, server.done)
 
     async def test_whoever_died_in_between_is_followed_by_another(self, played: Played) -> None:
         """From some call on nothing is answered any more, though it is done; then another worker begins anew."""
@@ -64,6 +72,7 @@ class LookoutConformance:
                 await again.say(a_wish("Two."))
                 (talk,) = server.world.talks
                 assert "Two." in talk.body
+                assert max(Counter(server.done).values()) == 1, (number, server.done)
 
     async def test_several_at_once(self, played: Played) -> None:
         async with played.watched() as (server, _):
@@ -154,12 +163,15 @@ class LookoutConformance:
             server.world.add(BRANCH, ours=False)
             assert await lookout.pull(a_look()) is None
             pull = server.world.add(BRANCH)
+            seen: PullSeen | None = None
             for state in ("open", "closed", "merged"):
                 pull.state = state
                 seen = await lookout.pull(a_look())
                 assert seen is not None
                 assert (seen.state, seen.number) == (state, 2)
                 assert await lookout.pull(a_look().model_copy(update={"url": seen.url})) == seen
+            pull.head_sha = server.world.branches.pop(BRANCH)
+            assert await lookout.pull(a_look()) == seen, "its branch is deleted with the merge"
             assert server.violations == []
 
     async def test_a_label_that_nobody_made(self, played: Played) -> None:

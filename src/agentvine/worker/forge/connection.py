@@ -1,9 +1,10 @@
 """One patient connection to a forge's API: retries, rate limits, timeouts and redirects are decided here.
 
-Which calls are tried again in place. One that may be repeated without harm (GET, PUT, PATCH, DELETE): after anything
-that may pass. Any call: if it surely did nothing, because the forge was not reached or said to come back later. A POST
-whose fate is unknown (no answer, or 5xx) is never repeated blindly: it raises `Unsure`, and the caller looks what is
-there.
+Which calls are tried again in place. One that only reads or takes away, and one whose caller knows that twice is the
+same as once: after anything that may pass. Any call: if it surely did nothing, because the forge was not reached or
+said to come back later. Another call that writes is never repeated blindly: if its fate is unknown (no answer, half of
+one, one that cannot be understood, or 5xx) it raises `Unsure`, and the caller looks what is there. So it is with a
+change of a text, too: a person may have written into it since.
 
 How long: a further try begins only within `patience` seconds. A forge that asks for a longer pause gets it:
 `ForgeUnavailable` says how long, and the slot is free until then.
@@ -14,12 +15,10 @@ exception (`tail`): forges keep them elsewhere, and whoever has the address need
 """
 
 import asyncio
-import email.utils
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from ipaddress import ip_address
 from typing import Self, TypeVar
 
@@ -33,6 +32,7 @@ from agentvine.kit.clock import Clock
 from agentvine.kit.doorbell import pause
 from agentvine.kit.logs import logger, redact
 from agentvine.worker.forge.base import ForgeRefused, ForgeUnavailable
+from agentvine.worker.forge.limits import limit_of, retry_after
 
 PATIENCE = 60.0
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
@@ -41,12 +41,11 @@ _MOST_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 307, 308})
 _MOST_WORDS = 500
 _LARGEST = 64 * 1024 * 1024
-_UNTOLD_LIMIT = 60.0
-"""Seconds to wait where a limit is told without a time: what GitHub asks for its secondary limits."""
-_LONGEST_WAIT = 86_400.0
 _NUMBER = re.compile(r"[0-9]{1,9}")
-_LONGEST_READ = 120.0
-"""Seconds for one try at a log, however slowly it comes."""
+_READS = 4
+"""So many times as long as for any part of an answer may be waited for all of it."""
+_HARMLESS = frozenset({"GET", "DELETE"})
+_OF_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 _log = logger("forge")
 
@@ -119,6 +118,7 @@ class Connection:
         self.patience = patience
         self.backoff = backoff or Backoff(first=0.5, most=10.0)
         self._authorize = authorize
+        self._longest_read = _READS * read_seconds
         self._http = httpx.AsyncClient(
             headers={"User-Agent": f"agentvine/{__version__}", "Accept": "application/json", **(headers or {})},
             timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
@@ -145,13 +145,14 @@ class Connection:
         *,
         parameters: Parameters | None = None,
         accept: str | None = None,
-        repeatable: bool | None = None,
+        repeatable: bool = False,
     ) -> Told:
         """One call, tried as this module says. `path`: quoted, without a slash before it.
 
-        `repeatable`: that it may be carried out twice; None: all but POST. Raises Refusal, Unsure, ForgeProblem.
+        `repeatable`: that done twice it comes to the same as once, whatever people did meanwhile; GET and DELETE always
+        do. Raises Refusal, Unsure, ForgeProblem.
         """
-        may_repeat = method != "POST" if repeatable is None else repeatable
+        may_repeat = repeatable or method in _HARMLESS
         request = self._http.build_request(
             method, self.api.join(path), json=body, params=parameters, headers={"Accept": accept} if accept else None
         )
@@ -185,7 +186,7 @@ class Connection:
         request = await self._signed(self._http.build_request("GET", self.api.join(path)))
         for _ in range(_MOST_REDIRECTS + 1):
             try:
-                async with asyncio.timeout(_LONGEST_READ):
+                async with asyncio.timeout(self._longest_read):
                     response = await self._http.send(request, stream=True)
                     try:
                         if response.status_code < 300:
@@ -193,7 +194,7 @@ class Connection:
                         await response.aread()
                     finally:
                         await response.aclose()
-            except (httpx.TransportError, TimeoutError) as error:
+            except (httpx.RequestError, TimeoutError) as error:
                 raise _Again(f"{request.url.host} does not answer ({_words(error)})") from error
             if response.status_code not in _REDIRECTS:
                 if response.status_code in {401, 403} and not self._is_home(request.url):  # nobody signs in there
@@ -231,13 +232,28 @@ class Connection:
         raise ForgeRefused(f"{self.name}: one redirect leads to the next; check the forge's address")
 
     async def _answer(self, request: httpx.Request, may_repeat: bool) -> httpx.Response:
+        await self._signed(request)
         try:
-            return await self._http.send(await self._signed(request))
+            async with asyncio.timeout(self._longest_read):
+                return await self._whole(await self._http.send(request, stream=True))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise _Again(f"it cannot be reached ({_words(error)})") from error
-        except httpx.TransportError as error:
+        except (httpx.RequestError, TimeoutError) as error:
             why = f"it does not answer ({_words(error)})"
             raise _Again(why) if may_repeat else Unsure(f"{self.name}: {why}") from error
+
+    async def _whole(self, response: httpx.Response) -> httpx.Response:
+        """The answer with its body, unpacked. Raises ForgeRefused for one that does not end."""
+        body = bytearray()
+        try:
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > _LARGEST:
+                    raise ForgeRefused(f"{self.name} answers with more than {_LARGEST} bytes")
+        finally:
+            await response.aclose()
+        headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _OF_BODY]
+        return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
     def _redirected(self, request: httpx.Request, response: httpx.Response) -> httpx.Request:
         """The same request to where the answer says, if that is the same origin."""
@@ -275,8 +291,6 @@ class Connection:
         raise Refusal(status, said)
 
     def _told(self, response: httpx.Response, may_repeat: bool) -> Told:
-        if len(response.content) > _LARGEST:
-            raise ForgeRefused(f"{self.name} answers with more than {_LARGEST} bytes")
         kind = response.headers.get("Content-Type", "")
         if not response.content or "json" not in kind:
             return Told(response.status_code, response.content, None)
@@ -301,37 +315,6 @@ async def _last_of(response: httpx.Response, most: int) -> bytes:
         if len(kept) > 2 * most:
             del kept[:-most]
     return bytes(kept[-most:])
-
-
-def limit_of(response: httpx.Response, said: str, now: datetime) -> float | None:
-    """Seconds until a rate limit ends; None if the answer is about something else.
-
-    429 anywhere. GitHub says 403 as well, with no requests remaining or in words ("Rate limits for the REST API");
-    it tells the end as X-RateLimit-Reset, GitLab as RateLimit-Reset, both in seconds since 1970.
-    """
-    headers, status = response.headers, response.status_code
-    used_up = headers.get("X-RateLimit-Remaining") == "0" or "rate limit" in said.lower()
-    if status != 429 and not (status == 403 and (used_up or "Retry-After" in headers)):
-        return None
-    if (asked := retry_after(response, now)) is not None:
-        return asked
-    for name in ("X-RateLimit-Reset", "RateLimit-Reset"):
-        moment = headers.get(name, "")
-        if moment.isascii() and moment.isdigit() and headers.get(name.replace("Reset", "Remaining"), "0") == "0":
-            return min(max(float(moment) - now.timestamp(), 0.0), _LONGEST_WAIT)
-    return _UNTOLD_LIMIT
-
-
-def retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """The seconds of Retry-After (RFC 9110 section 10.2.3: a number, or a date); None if it does not say."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), _LONGEST_WAIT)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-        return min(max((moment - now).total_seconds(), 0.0), _LONGEST_WAIT)
-    except (ValueError, TypeError):
-        return None
 
 
 def _kept(headers: httpx.Headers, content: bytes) -> dict[str, str]:

@@ -43,6 +43,7 @@ class Courier:
         """As in `Forge`."""
         try:
             pull = _newest(await self._ours(review.branch), State.OPEN)
+            pull = pull or _newest(_of(review.branch, await self._recent()), State.OPEN)
             return None if pull is None else await self._until_posted(pull, review)
         except Refusal as refusal:
             raise self._refused(refusal, "post the review") from refusal
@@ -50,6 +51,11 @@ class Courier:
     async def _ours(self, branch: str) -> list[PullRequest]:
         """Those of a branch of this repository: whoever has a copy may name a branch of it so, too."""
         return [pull for pull in await self._desk.of_branch(branch) if pull.ours]
+
+    async def _recent(self) -> list[PullRequest]:
+        """Those of this repository that were changed last. GitHub, asked for a branch of an owner that has another name
+        now, tells of none: they are among these."""
+        return [pull for pull in await self._desk.recent() if pull.ours]
 
     # ── one pull request ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -76,13 +82,15 @@ class Courier:
     async def _found(self, proposal: Proposal) -> PullRequest | None:
         """The pull request of this order, if it has one to go on with. Raises ForgeRefused if a person ended it."""
         pulls = await self._ours(proposal.branch)
+        recent = [] if _newest(pulls, State.OPEN) else await self._recent()
+        pulls += _of(proposal.branch, recent)
         if (open_one := _newest(pulls, State.OPEN)) is not None:
             return open_one
         known = [pull for pull in pulls if carries(pull.body, proposal.mark)]
         if (ended := _newest(known)) is not None:
             return self._ended(ended, proposal)
-        for pull in await self._desk.recent():
-            if pull.ours and pull.branch != proposal.branch and carries(pull.body, proposal.mark):
+        for pull in recent:
+            if pull.branch != proposal.branch and carries(pull.body, proposal.mark):
                 raise ForgeRefused(
                     f"the pull request of this task, {pull.url}, comes from the branch '{pull.branch}', which was "
                     f"'{proposal.branch}' before; rename it back, or close the pull request, and requeue the task",
@@ -194,6 +202,10 @@ class Courier:
 def _newest(pulls: Sequence[PullRequest], state: State | None = None) -> PullRequest | None:
     fitting = [pull for pull in pulls if state is None or pull.state is state]
     return max(fitting, key=lambda pull: pull.number, default=None)
+
+
+def _of(branch: str, pulls: Sequence[PullRequest]) -> list[PullRequest]:
+    return [pull for pull in pulls if pull.branch == branch]
 
 
 def _moved(pull: PullRequest, review: Review) -> str:

@@ -9,7 +9,7 @@ from agentvine.worker.forge.base import ForgeRefused, Proposal
 from agentvine.worker.forge.connection import Connection, Refusal, Unsure
 from agentvine.worker.forge.desk import Draft, PullRequest, State
 from agentvine.worker.forge.difference import ChangedFile, files_of
-from agentvine.worker.forge.gitea_api import PAGES, gitea_api
+from agentvine.worker.forge.gitea_api import PAGES, Head, gitea_api
 from agentvine.worker.forge.harmless import harmless
 from agentvine.worker.forge.marking import carries
 from agentvine.worker.forge.repository_api import piece
@@ -18,30 +18,19 @@ _WIP = "WIP: "
 _LOOKS = 4
 
 
-class _Repository(Value):
-    id: int
-
-
-class _End(Value):
-    ref: str = ""
-    sha: str = ""
-    repo: _Repository | None = None
-    repo_id: int = 0
-
-
 class _Pull(Value):
     number: int
     html_url: str
     state: str
     merged: bool = False
     body: str | None = None
-    head: _End
-    base: _End
+    head: Head
+    base: Head
 
     def plainly(self) -> PullRequest:
         state = State.MERGED if self.merged else State(self.state)
         same = self.head.repo_id == self.base.repo_id
-        return PullRequest(self.number, self.html_url, state, self.head.ref, self.head.sha, self.body or "", same)
+        return PullRequest(self.number, self.html_url, state, self.head.branch, self.head.sha, self.body or "", same)
 
 
 class _Review(Value):

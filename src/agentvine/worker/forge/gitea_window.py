@@ -6,7 +6,7 @@ from agentvine.domain.forge import IssueSeen, PullHead, PullSeen
 from agentvine.worker.forge.account import Account
 from agentvine.worker.forge.answers import Value
 from agentvine.worker.forge.connection import Connection, Parameters, Refusal
-from agentvine.worker.forge.gitea_api import PAGES, gitea_api
+from agentvine.worker.forge.gitea_api import PAGES, Head, gitea_api
 from agentvine.worker.forge.gitea_checks import GiteaChecks
 from agentvine.worker.forge.gitea_talk import GiteaTalk
 from agentvine.worker.forge.issues import Issue, issue_if_there, must_have_issues
@@ -17,27 +17,21 @@ _MOST_REVIEWED = 30
 """Pull requests whose reviews are looked at when work is looked for: those that were changed last."""
 
 
-class _End(Value):
-    ref: Text = ""
-    sha: Text = ""
-    repo_id: int = 0
-
-
 class _Pull(Value):
     number: int
     html_url: Text
     state: str
     merged: bool = False
     mergeable: bool = True
-    head: _End
-    base: _End
+    head: Head
+    base: Head
 
     @property
     def is_open(self) -> bool:
         return self.state == "open" and not self.merged
 
     def is_of(self, branch: str) -> bool:
-        return self.head.ref == branch and self.head.repo_id == self.base.repo_id
+        return self.head.branch == branch and self.head.repo_id == self.base.repo_id
 
 
 class GiteaWindow:
@@ -69,7 +63,7 @@ class GiteaWindow:
             number=found.number,
             url=word(found.html_url),
             state="merged" if found.merged else "open" if found.state == "open" else "closed",
-            branch=found.head.ref,
+            branch=found.head.branch,
             target=found.base.ref,
             head_sha=found.head.sha,
             conflicts=found.is_open and not found.mergeable,
@@ -90,7 +84,7 @@ class GiteaWindow:
     async def head(self, number: int) -> PullHead:
         """As in `Window`."""
         found = await self._api.one(_Pull, f"pulls/{number}")
-        return head_of(found.head.ref, own=found.is_of(found.head.ref))
+        return head_of(found.head.branch, own=found.is_of(found.head.branch))
 
     # ── issues ───────────────────────────────────────────────────────────────────────────────────────────────────
 

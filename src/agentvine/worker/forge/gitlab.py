@@ -112,7 +112,7 @@ class GitLabDesk:
 
     async def label(self, number: int, labels: Sequence[str]) -> None:
         """As in `Desk`. GitLab makes those that it does not have."""
-        await self._api.send("PUT", _merge(number), {"add_labels": ",".join(labels)})
+        await self._api.send("PUT", _merge(number), {"add_labels": ",".join(labels)}, repeatable=True)
 
     async def ask(self, number: int, reviewers: Sequence[str]) -> None:
         """As in `Desk`. Names that GitLab does not know are left out."""
@@ -124,7 +124,7 @@ class GitLabDesk:
             unknown = f"{len(reviewers) - len(ids)} of {len(reviewers)} reviewers are not known there"
             if not ids:
                 raise Refusal(404, unknown)
-        await self._api.send("PUT", _merge(number), {"reviewer_ids": ids})
+        await self._api.send("PUT", _merge(number), {"reviewer_ids": ids}, repeatable=True)
 
     async def renamed(self, branch: str) -> str | None:
         """As in `Desk`."""

@@ -95,7 +95,7 @@ class RepositoryApi:
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def send(self, method: str, what: str, body: JsonValue = None, *, repeatable: bool | None = None) -> Told:
+    async def send(self, method: str, what: str, body: JsonValue = None, *, repeatable: bool = False) -> Told:
         """The plain answer; `repeatable` as in `Connection.send`."""
         return await self.connection.send(method, self._at(what), body, repeatable=repeatable)
 

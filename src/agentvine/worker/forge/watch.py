@@ -87,14 +87,18 @@ class Watch:
         spot = Spot(wanted.number, wanted.is_pull, wanted.thread)
         account = await self._window.account()
         made: Note | None = None
+        before: list[Note] | None = None
         last = "it did not tell"
         for attempt in range(1, TRIES + 1):
             try:
-                there = _ours(await self._window.notes(spot), wanted.mark, account)
+                notes = await self._window.notes(spot)
+                account = account or _writer(notes, before, text)
+                there = _ours(notes, wanted.mark, account)
                 if there and (account is not None or _says(there[0], text)):
                     return await self._just_one(spot, there if account is not None else there[:1], text)
                 if made is not None:  # it is not in the forge's list yet
                     return _said(made)
+                before = notes
                 made = await self._window.add(spot, text)
                 account = account or made.author or None
             except Unsure as why:
@@ -190,6 +194,14 @@ def _ours(notes: list[Note], mark: str, account: str | None) -> list[Note]:
     is not known, they may be anybody's: only what we write next tells who we are."""
     found = [note for note in notes if carries(note.body, mark)]
     return [note for note in found if account is None or note.author.casefold() == account.casefold()]
+
+
+def _writer(notes: list[Note], before: list[Note] | None, text: str) -> str | None:
+    """Who wrote this text since the look `before` we tried to: we, whose call came through without an answer."""
+    if before is None:
+        return None
+    known = {note.id for note in before}
+    return next((note.author or None for note in notes if note.id not in known and _says(note, text)), None)
 
 
 def _says(note: Note, text: str) -> bool:
