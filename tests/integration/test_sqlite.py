@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from agentvine.domain.errors import Conflict, Unavailable
+from agentvine.store.history import schema
 from agentvine.store.sqlite import SqliteDatabase, connect
+from agentvine.store.turns import Turns
 from agentvine.store.unit import Unit
 from agentvine.testing.eventually import eventually
 from agentvine.wire.channels import Ring
@@ -108,6 +110,57 @@ async def test_whoever_else_writes_is_waited_for(database: SqliteDatabase, tmp_p
     assert await names(database) == wanted
     for one in both:
         await one.close()
+
+
+async def test_a_turn_lasts_until_all_is_committed(database: SqliteDatabase, tmp_path: Path) -> None:
+    """Nobody else of ours has it while a work runs, and nothing is committed in somebody else's."""
+    turns, looker = Turns(tmp_path / "a.db"), connect(tmp_path / "a.db")
+
+    def work(unit: Unit) -> bool:
+        Work("within")(unit)
+        try:
+            turns.take(0.0)
+        except Unavailable:
+            return True
+        return False
+
+    assert await database.write(work)
+    with pytest.raises(Conflict):
+        await database.write(Work("refused", Conflict("no")))
+    writer = SqliteDatabase(tmp_path / "a.db", busy_seconds=120.0)
+
+    async def write_on() -> None:
+        for turn in range(100):
+            await writer.write(Work(f"{turn:03}"))
+
+    def look_again_and_again() -> None:
+        for _ in range(100):
+            turns.take(120.0)
+            counts = {looker.execute("SELECT COUNT(*) FROM things").fetchone() for _ in range(50)}
+            turns.give()
+            assert len(counts) == 1
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(write_on())
+        group.create_task(asyncio.to_thread(look_again_and_again))
+    assert len(await names(database)) == 101
+    await writer.close()
+    turns.close()
+    looker.close()
+
+
+async def test_who_is_kept_waiting_too_long_is_told(database: SqliteDatabase, tmp_path: Path) -> None:
+    turns = Turns(tmp_path / "a.db")
+    turns.take(0.0)
+    with pytest.raises(Unavailable, match="another process"):
+        await database.write(Work("a"))
+    looking = asyncio.create_task(asyncio.to_thread(schema, f"sqlite:///{tmp_path / 'a.db'}"))
+    assert not (await asyncio.wait([looking], timeout=0.5))[0]  # whoever may change the schema waits as well
+    assert await names(database) == []
+    turns.close()
+    assert await looking is None
+    await database.write(Work("a"))
+    assert await names(database) == ["a"]
 
 
 async def test_another_server_may_add_columns(database: SqliteDatabase) -> None:

@@ -32,6 +32,7 @@ from agentvine.store.migrate import migrate
 from agentvine.store.plain import DatabaseNotUsable, Snapshot
 from agentvine.store.revision import DatabaseDamaged
 from agentvine.store.sqlite import copy_database
+from agentvine.store.turns import lock_of
 from agentvine.store.unit import Unit
 
 _OWN_FILES = ("signing.key", "keys.json", "first-key")
@@ -224,6 +225,7 @@ def _filled(settings: ServerSettings, there: Opened, why: str) -> int:
     url = settings.database if final is None else f"sqlite:///{staged / archive.DATABASE}"
     _filled_database(there, url, staged)
     given_back = asyncio.run(_begin_anew(url, why))
+    lock_of(staged / archive.DATABASE).unlink(missing_ok=True)
     _put(staged, settings.data)
     put = settings.data / archive.DATABASE
     if final is not None and final != put:

@@ -1,15 +1,14 @@
 """The first admin key, without which nobody could make any other."""
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TextIO
 
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.doorbell import pause
+from agentvine.kit.file_lock import lock, open_lock
 from agentvine.kit.logs import logger
 from agentvine.server.keyring import KeyRing, new_secret
 from agentvine.server.settings import ServerSettings
@@ -41,29 +40,28 @@ async def see_to_first_key(settings: ServerSettings, keyring: KeyRing) -> None:
 @asynccontextmanager
 async def _alone(path: Path) -> AsyncIterator[None]:
     """Let other servers with the same data directory wait: there is one file for the secret."""
-    with _opened(path) as lock:
-        try:
-            async with asyncio.timeout(_LONGEST):
-                while not _locked(lock):
-                    await pause(0.02)
-        except TimeoutError as error:
-            raise ConfigurationError(f"another server has held {path} for {_LONGEST:g} s: end it") from error
-        yield
-
-
-def _opened(path: Path) -> TextIO:
+    handle = _opened(path)
     try:
-        return path.open("w")
+        await _locked(handle, path)
+        yield
+    finally:
+        os.close(handle)
+
+
+async def _locked(handle: int, path: Path) -> None:
+    try:
+        async with asyncio.timeout(_LONGEST):
+            while not lock(handle):
+                await pause(0.02)
+    except TimeoutError as error:
+        raise ConfigurationError(f"another server has held {path} for {_LONGEST:g} s: end it") from error
+
+
+def _opened(path: Path) -> int:
+    try:
+        return open_lock(path)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _locked(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 async def _make_first_key(path: Path, keyring: KeyRing) -> None:

@@ -1,6 +1,7 @@
 """Going back to an older release's schema, for whoever has to go back to that release."""
 
 from agentvine.domain.base import Model
+from agentvine.domain.errors import Unavailable
 from agentvine.kit.configuration import ConfigurationError
 from agentvine.server.settings import ServerSettings
 from agentvine.store.address import sqlite_path
@@ -24,7 +25,7 @@ def look(settings: ServerSettings) -> Schema:
     _check_there(settings)
     try:
         return Schema(schema_now=schema(settings.database), known=revisions())
-    except DatabaseDamaged as error:
+    except (DatabaseDamaged, Unavailable) as error:
         raise ConfigurationError(str(error)) from error
 
 
@@ -33,7 +34,7 @@ def go_back(settings: ServerSettings, to: str, *, really: bool) -> Schema:
     _check_there(settings)
     try:
         gone = downgrade(settings.database, to, really=really)
-    except (DatabaseDamaged, DatabaseTooNew, SchemaUnknown) as error:
+    except (DatabaseDamaged, DatabaseTooNew, SchemaUnknown, Unavailable) as error:
         raise ConfigurationError(str(error)) from error
     now = to if really else schema(settings.database)
     return Schema(schema_now=now, known=revisions(), gone=gone, changed=really)

@@ -17,8 +17,11 @@ from sqlalchemy.pool import NullPool
 
 from agentvine.store.address import sqlite_path
 from agentvine.store.revision import DatabaseTooNew, check_file
+from agentvine.store.turns import Turns
 
 _ONE_AT_A_TIME = 0x6D69_6772_6174  # any number, the same in every server process
+_LONGEST_TURN = 60.0
+"""Seconds that another process may take for its own step of the history."""
 
 
 class SchemaUnknown(Exception):
@@ -100,6 +103,20 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 @contextmanager
+def _turn(path: Path | None) -> Iterator[None]:
+    """Of an SQLite file, if it is one: servers that run already must not write, nor copy their log back, meanwhile."""
+    if path is None:
+        yield
+        return
+    turns = Turns(path)
+    try:
+        turns.take(_LONGEST_TURN)
+        yield
+    finally:
+        turns.close()
+
+
+@contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     """A connection within one transaction, which nobody else migrates beside."""
     path = sqlite_path(url)
@@ -110,7 +127,7 @@ def _connected(url: str) -> Iterator[Connection]:
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
         engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
-    with engine.begin() as connection:
+    with _turn(path), engine.begin() as connection:
         if path is None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ONE_AT_A_TIME})
         yield connection

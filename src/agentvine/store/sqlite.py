@@ -3,7 +3,7 @@
 One durable commit costs one fsync. While it runs, others queue up; the next commit takes them all along. One that is
 refused does not hurt the others: if it had written something, all are run again, each behind a savepoint of its own.
 
-Several processes of one machine may do so with one file. They take turns, a commit each.
+Several processes of one machine may do so with one file. They take turns (turns.py), a commit each.
 """
 
 import asyncio
@@ -12,19 +12,17 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
-from time import monotonic
+from threading import Thread
 
 from agentvine.domain.errors import AgentVineError
 from agentvine.kit.logs import logger
 from agentvine.store.database import QUEUE_LIMIT, Database, Job, unavailable
+from agentvine.store.turns import Turns
 from agentvine.store.unit import Dialect, Row, Unit, for_sqlite
 
 _BATCH_LIMIT = 64
 _READERS = 2
 _BUSY_SECONDS = 5.0
-_NAP_SECONDS = 0.0002
-"""Between two tries to begin. SQLite's own naps grow to 100 ms, in which another process commits fifty times."""
 _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -152,11 +150,10 @@ class SqliteDatabase(Database):
         *,
         busy_seconds: float = _BUSY_SECONDS,
     ) -> None:
-        """`busy_seconds`: how long to wait for other processes that write to the file."""
+        """`busy_seconds`: how long to wait for other servers that write to the file, and as long for other programs."""
         super().__init__(on_fatal)
         self._path = path
         self._busy_seconds = busy_seconds
-        self._nap = Event()
         self._writes: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._reads: SimpleQueue[Job | None] = SimpleQueue()
         self._broken: BaseException | None = None
@@ -164,9 +161,9 @@ class SqliteDatabase(Database):
         self._closed = False
         try:
             self._writer = connect(path, busy_seconds=busy_seconds)
-            self._writer.execute("PRAGMA busy_timeout=0")  # `_begin` waits instead
         except sqlite3.OperationalError as error:
             raise unavailable(f"cannot open the database {path}: {error}") from error
+        self._turns = Turns(path)
         self._threads = [Thread(target=self._write_on, name="store-writer", daemon=True)]
         self._threads += [Thread(target=self._read_on, name="store-reader", daemon=True) for _ in range(_READERS)]
         for thread in self._threads:
@@ -196,6 +193,7 @@ class SqliteDatabase(Database):
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
         self._writer.close()
+        self._turns.close()
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -224,6 +222,7 @@ class SqliteDatabase(Database):
 
     def _commit(self, batch: list[Job]) -> None:
         try:
+            self._turns.take(self._busy_seconds)
             try:
                 self._run(batch, isolated=False)
             except _Spoilt:  # rare: most of what is refused is refused before it writes anything
@@ -232,28 +231,17 @@ class SqliteDatabase(Database):
             self._writer.execute("COMMIT" if any(job.error is None for job in batch) else "ROLLBACK")
         except Exception as error:  # noqa: BLE001  whatever it is, the callers are waiting for it
             self._give_up(batch, error)
+        finally:
+            self._turns.give()  # a commit includes its checkpoint
 
     def _run(self, batch: list[Job], *, isolated: bool) -> None:
-        self._begin()
+        self._writer.execute("BEGIN IMMEDIATE")
         for job in batch:
             wrote = self._attempt(job, isolated=isolated)
             if not self._writer.in_transaction:
                 raise job.error or sqlite3.OperationalError("the transaction ended in the middle")
             if job.error is not None and wrote and not isolated and len(batch) > 1:
                 raise _Spoilt
-
-    def _begin(self) -> None:
-        """Begin to write, as soon as no other process does."""
-        give_up = monotonic() + self._busy_seconds
-        while True:
-            try:
-                self._writer.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() >= give_up:
-                    raise
-                self._nap.wait(_NAP_SECONDS)
-            else:
-                return
 
     def _attempt(self, job: Job, *, isolated: bool) -> bool:
         """Run one work. True if it wrote anything."""

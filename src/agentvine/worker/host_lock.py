@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from agentvine.kit.doorbell import pause
+from agentvine.kit.file_lock import lock, open_lock
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 
@@ -16,31 +16,25 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 async def exclusive(path: Path, timeout: float) -> AsyncIterator[int]:
     """Hold the lock file `path`, made if missing, for the length of the block; gives its file descriptor.
 
-    The lock belongs to the open file (flock(2)): it ends with this process, however that ends, and is not inherited by
-    the processes that it starts. Its holder may remove the file. Raises TimeoutError after `timeout` seconds of
-    waiting.
+    Its holder may remove the file. Raises TimeoutError after `timeout` seconds of waiting.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = _opened(path)
+    handle = open_lock(path)
     try:
         async with asyncio.timeout(timeout):
             delay = _FIRST_PAUSE
             while True:
-                if not _taken(handle):
+                if not lock(handle):
                     await pause(delay)
                     delay = min(delay * 2, _LONGEST_PAUSE)
                 elif _is_at(path, handle):
                     break
                 else:
-                    gone, handle = handle, _opened(path)
+                    gone, handle = handle, open_lock(path)
                     os.close(gone)
         yield handle
     finally:
         os.close(handle)
-
-
-def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _is_at(path: Path, handle: int) -> bool:
@@ -49,11 +43,3 @@ def _is_at(path: Path, handle: int) -> bool:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
