@@ -80,6 +80,7 @@ async def lived(url: str, data: Path) -> AsyncIterator[Lived]:
         running = await worker.take_and_start()
         hold = readers.Hold("webhook", "server", site.clock.now() + timedelta(seconds=60))
         await site.database.write(lambda unit: readers.take(unit, hold, site.clock.now()))
+        await site.reaper.sweep()
         await site.desk.trail.seal(everything=True)
         yield Lived(settings, site, worker, running, done)
 

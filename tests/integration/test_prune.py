@@ -23,7 +23,7 @@ from tests.integration.town import running_town
 
 DAY = 86_400.0
 MONTH = adm.Pruning(older_than_seconds=30 * DAY)
-FOREVER = {"audit", "keys", "readers", "model_limits"}
+FOREVER = {"audit", "keys", "readers", "model_limits", "rounds"}
 OF_FORGES = {"repositories", "repository_spellings", "repository_days", "errands", "follow_ups"}
 OF_FORGES |= {"intake", "intake_tasks", "intake_looks"}
 """Here nothing is in these; follow-ups that are pruned are tried in tests/contract/test_follow_up.py."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 QUEUES = ("high_priority", "default", "low_priority")
 LEASE, ACKNOWLEDGE = 45.0, 30.0
+ABSENT, TRUSTED, NOTED = 15.0, 15.0, 5.0
+"""Who did nothing for longer was away; but a server that noted that it was there so lately is believed; how often."""
 RUNNING_AT_ONCE = 2
 LOST_LIMIT = 3
 
@@ -124,6 +126,10 @@ class Reference:
         self.questions: dict[str, Question] = {}
         self.spent: dict[str, int] = {}
         """Up to which number a worker's claims got nothing."""
+        self.rounds = {0: 0.0, 1: 0.0}
+        """When each server last looked round."""
+        self.noted: float | None = None
+        """When one of them noted that it was there."""
 
     # ── people ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -316,20 +322,30 @@ class Reference:
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def round(self, *, just_started: bool = False) -> None:
+    def round(self, server: int, *, just_started: bool = False) -> None:
         """What a server does every few seconds, and when it starts."""
         running = [order for order in self.orders.values() if order.status == "running"]
-        if just_started:
+        last = None if just_started else self.rounds.get(server)
+        away = last is None or self.now - last > ABSENT
+        if away and (self.noted is None or self.now - self.noted > TRUSTED):
             for order in running:
                 order.until = self.now + LEASE
         self._wake()
         for order in running:
             if order.until is not None and order.until <= self.now:
                 self._lose(order)
+        if last is not None:
+            self._note()
+        self.rounds[server] = self.now
         for question in self.questions.values():
             if question.status == "open" and question.expires_at <= self.now:
                 question.status = "expired"
                 self._go_on(question, fails=question.fatal)
+
+    def _note(self) -> None:
+        running = any(order.status == "running" for order in self.orders.values())
+        if running and (self.noted is None or self.now - self.noted >= NOTED):
+            self.noted = self.now
 
     def _wake(self) -> None:
         for order in self.orders.values():

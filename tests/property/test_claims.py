@@ -39,11 +39,21 @@ def fresh_url(request: pytest.FixtureRequest) -> FreshUrl:
 @given(wishes=WISHES)
 def test_each_order_has_one_taker(fresh_url: FreshUrl, claimers: int, wishes: list[Wish]) -> None:
     with TemporaryDirectory() as folder:
-        asyncio.run(_claim_them_all(fresh_url(Path(folder)), Path(folder), claimers, wishes))
+        url = fresh_url(Path(folder))
+        taken, running, claims = asyncio.run(_claimed_all(url, Path(folder), claimers, wishes))
+    assert Counter(taken) == Counter(range(len(wishes)))
+    assert running == len(wishes)
+    best_first = sorted(range(len(wishes)), key=lambda one: (QUEUES.index(wishes[one][0]), -wishes[one][1], one))
+    at_once = 1 if url.startswith("sqlite") else claimers
+    for place, number in enumerate(claims):
+        assert abs(best_first.index(number) - place) < at_once, (claims, best_first)
 
 
-async def _claim_them_all(url: str, folder: Path, claimers: int, wishes: list[Wish]) -> None:
-    """Two servers on one database, so that its connections contend too, and workers on both."""
+async def _claimed_all(url: str, folder: Path, claimers: int, wishes: list[Wish]) -> tuple[list[int], int, list[int]]:
+    """Who wanted them took them: as they say, how many are running then, and in which order they were claimed.
+
+    Two servers on one database, so that its connections contend too, and workers on both.
+    """
     async with AsyncExitStack() as stack:
         terms = Terms(repository_concurrency=1000)
         sites = [await stack.enter_async_context(in_process_site(url, folder, terms)) for _ in range(SERVERS)]
@@ -56,13 +66,9 @@ async def _claim_them_all(url: str, folder: Path, claimers: int, wishes: list[Wi
         async with asyncio.TaskGroup() as group:
             for hand in hands:
                 group.create_task(_claim_all(hand, taken))
-        assert Counter(taken) == Counter(range(len(wishes)))
-        assert (await desk.queue()).totals[OrderStatus.RUNNING] == len(wishes)
-        claims = [int(title) for title in await _claimed_in_order(sites[0], desk, len(wishes))]
-        best_first = sorted(range(len(wishes)), key=lambda one: (QUEUES.index(wishes[one][0]), -wishes[one][1], one))
-        at_once = 1 if url.startswith("sqlite") else claimers
-        for place, number in enumerate(claims):
-            assert abs(best_first.index(number) - place) < at_once, (claims, best_first)
+        assert len(taken) == len(wishes)
+        running = (await desk.queue()).totals[OrderStatus.RUNNING]
+        return taken, running, [int(title) for title in await _claimed_in_order(sites[0], desk, len(wishes))]
 
 
 async def _claim_all(hand: Hand, taken: list[int]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from agentvine.domain.retry import FailureReason
 from agentvine.testing.databases import PostgresqlServer, sqlite_database
 from tests.property.reference import REASONS
-from tests.property.stepping import STEPS, walk
+from tests.property.walks import STEPS, walk
 
 STEPS_IN_ALL = 800
 """`python -m tests.property.stepping`, a part of `make chaos`, takes more."""

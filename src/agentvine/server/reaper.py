@@ -3,6 +3,11 @@
 It does harm to nobody who could not help it. After the server's start, after a jump of the wall clock, and after a time
 in which the server itself or its database stood still, every live lease begins anew instead of ending, and nobody is
 taken for silent before he had the time to speak again.
+
+But leases end as they stand if a server was at work until a moment ago, another one or this one in an earlier life: it
+could be told what this one missed. Else a server that keeps ending and starting would keep the orders of dead workers
+for ever. Rounds are noted in the database (store/rounds.py) for whoever starts, from the second one of a life on, when
+it has also taken requests. What is noted is believed only if it is a little older than now by this server's own clock.
 """
 
 from dataclasses import dataclass
@@ -13,7 +18,7 @@ from agentvine.kit import failpoints
 from agentvine.kit.doorbell import Doorbell
 from agentvine.kit.logs import logger
 from agentvine.server.worker_desk import ControlPlaneService
-from agentvine.store import model_limits, requests, work_orders, workers
+from agentvine.store import model_limits, requests, rounds, work_orders, workers
 from agentvine.store.unit import Unit
 
 _AT_ONCE = 100
@@ -59,31 +64,47 @@ class Reaper:
         """One round. Raises `Unavailable`, and then counts as not made."""
         clock = self._control.clock
         this = _Round(clock.now(), clock.elapsed())
-        why = self._why_not_trust_time(this)
-        if why is not None:
-            refreshed = await self._control.database.write(self._control.orders.refresh_leases)
+        jump, absence = self._jump(this), self._absence(this)
+        if jump or absence:
             self._listening_since = this.elapsed
-            if refreshed:
-                _log.info("leases begin anew", why=why, leases=refreshed)
+            await self._forgive(jump or absence, unless_somebody_was_there=not jump)
         await self._end_waits_from_ahead(this)
         await self._control.database.write(self._control.orders.promote_due)
-        await self._expire_leases()
+        await self._expire_leases(this)
         await self._expire_requests()
         await self._note_silence(this)
         await self._control.limits.look()
         self._last = this
 
-    def _why_not_trust_time(self, this: _Round) -> str | None:
-        last = self._last
-        if last is None:
+    def _jump(self, this: _Round) -> str:
+        """What happened to the wall clock since the last round; empty if nothing did."""
+        if self._last is None:
+            return ""
+        jump = (this.wall - self._last.wall).total_seconds() - (this.elapsed - self._last.elapsed)
+        return f"the wall clock jumped by {jump:.1f} s" if abs(jump) > self._terms.clock_jump_seconds else ""
+
+    def _absence(self, this: _Round) -> str:
+        """Why this server did nothing for a while until now; empty if it did."""
+        if self._last is None:
             return "the server was started"
-        passed = this.elapsed - last.elapsed
-        if passed > self._terms.reaper_interval + self._terms.stall_seconds:
-            return f"nothing was done for {passed:.1f} s"
-        jump = (this.wall - last.wall).total_seconds() - passed
-        if abs(jump) > self._terms.clock_jump_seconds:
-            return f"the wall clock jumped by {jump:.1f} s"
-        return None
+        passed = this.elapsed - self._last.elapsed
+        too_long = passed > self._terms.reaper_interval + self._terms.stall_seconds
+        return f"nothing was done for {passed:.1f} s" if too_long else ""
+
+    async def _forgive(self, why: str, *, unless_somebody_was_there: bool) -> None:
+        def work(unit: Unit) -> int:
+            if unless_somebody_was_there and self._somebody_was_there(rounds.latest(unit)):
+                return 0
+            return self._control.orders.refresh_leases(unit)
+
+        if refreshed := await self._control.database.write(work):
+            _log.info("leases begin anew", why=why, leases=refreshed)
+
+    def _somebody_was_there(self, latest: datetime | None) -> bool:
+        """Whether a server was at work so lately that time may be trusted. A moment yet to come says nothing."""
+        if latest is None:
+            return False
+        return timedelta(0) <= self._control.clock.now() - latest <= timedelta(seconds=self._terms.trusted_pause)
 
     async def _end_waits_from_ahead(self, this: _Round) -> None:
         """Who waits by a clock that was far ahead, and was set right since, waits no longer."""
@@ -96,11 +117,15 @@ class Reaper:
         if ended := await self._control.database.write(work):
             _log.info("the clock was taken back; what waited for its time goes on", waits=ended)
 
-    async def _expire_leases(self) -> None:
+    async def _expire_leases(self, this: _Round) -> None:
+        """Those that had ended when the round began: what happened since may be forgiven with the next one."""
+
         def work(unit: Unit) -> int:
-            orders = work_orders.expired(unit, self._control.clock.now(), _AT_ONCE)
+            orders = work_orders.expired(unit, this.wall, _AT_ONCE)
             for order in orders:
                 self._control.orders.lose(unit, order, "its worker stopped renewing the lease")
+            if self._last is not None:
+                rounds.note(unit, this.wall, again_after=timedelta(seconds=self._terms.trusted_pause / 3))
             return len(orders)
 
         while (lost := await self._control.database.write(work)) > 0:

@@ -31,6 +31,15 @@ class Terms:
     """How often a reader of events or of a transcript looks without being rung."""
 
     @property
+    def trusted_pause(self) -> float:
+        """For so long no server may have been at work, and leases still end as they stand.
+
+        A server that runs forgives itself no longer pause, and a worker whose renewal falls into it can still send it
+        again before it stops by itself, which is another third of the lease later.
+        """
+        return min(self.reaper_interval + self.stall_seconds, self.lease_seconds / 3)
+
+    @property
     def silent_seconds(self) -> float:
         """How long a worker may be silent."""
         return self.heartbeat_interval * self.silent_heartbeats

@@ -302,6 +302,9 @@ readers = Table(
 """How far those have read who follow the events on the server's side, such as the notifiers. Of several servers one
 reads for each name: `held_by`, until it was not heard of up to `held_until`."""
 
+rounds = Table("rounds", metadata, Column("name", Text, primary_key=True), number("at"))
+"""When a server last looked whose time is over, by its wall clock; written only while orders run."""
+
 events = Table(
     "events",
     metadata,

@@ -36,6 +36,12 @@ def used(cost_usd: float) -> Usage:
     return Usage(input_tokens=10, output_tokens=5, turns=1, cost_usd=cost_usd)
 
 
+async def until_due(site: Site, order: WorkOrder) -> None:
+    """Let the time pass for which an order that will be tried again has to wait."""
+    assert order.not_before is not None
+    await site.pass_time((order.not_before - site.clock.now()).total_seconds())
+
+
 @dataclass(frozen=True)
 class Hand:
     """A registered worker. Each method says one thing to the server."""

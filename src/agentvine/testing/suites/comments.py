@@ -11,7 +11,7 @@ from agentvine.domain.key import Role, Scope
 from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.retry import Failure, FailureReason
 from agentvine.domain.work_order import OrderStatus
-from agentvine.testing.cast import BASE, ELSEWHERE, Hand, a_task, a_worker
+from agentvine.testing.cast import BASE, ELSEWHERE, Hand, a_task, a_worker, until_due
 from agentvine.testing.site import Site
 from agentvine.wire import messages as m
 
@@ -167,8 +167,8 @@ class Comments:
         second = await worker.take_and_start()
         await talks(worker, second, turns=0)
         failure = Failure(reason=FailureReason.AGENT_ERROR, detail="it cannot be gone on with")
-        await worker.plane.fail(second.order.id, m.FailureReport(token=second.lease.token, failure=failure))
-        await site.pass_time(600)
+        report = m.FailureReport(token=second.lease.token, failure=failure)
+        await until_due(site, await worker.plane.fail(second.order.id, report))
         third = await worker.take_and_start()
         assert third.earlier is not None
         assert third.earlier.execution.id == second.lease.execution_id

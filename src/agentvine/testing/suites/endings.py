@@ -7,7 +7,7 @@ from agentvine.domain.execution import Outcome
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.task import TaskStatus
 from agentvine.domain.work_order import OrderStatus
-from agentvine.testing.cast import ELSEWHERE, HEAD, PUSHED, a_task, a_worker
+from agentvine.testing.cast import ELSEWHERE, HEAD, PUSHED, a_task, a_worker, until_due
 from agentvine.testing.site import Site
 
 
@@ -50,7 +50,7 @@ class Endings:
         assert order.not_before > site.clock.now()
         assert await worker.fail(claimed, cost=0.25) == order
         assert await worker.claim() is None
-        await site.pass_time((order.not_before - site.clock.now()).total_seconds())
+        await until_due(site, order)
         again = await worker.take()
         assert (again.lease.token, again.order.attempts) == (2, 2)
         assert again.budget_left_usd == pytest.approx(4.75)
@@ -64,7 +64,7 @@ class Endings:
         await desk.submit(a_task(max_attempts=2))
         order = await worker.fail(await worker.take_and_start())
         assert order.status is OrderStatus.PENDING
-        await site.pass_time(600)
+        await until_due(site, order)
         order = await worker.fail(await worker.take_and_start())
         assert (order.status, order.charged) == (OrderStatus.FAILED, 2)
 
@@ -74,7 +74,7 @@ class Endings:
         for _ in range(3):
             order = await worker.fail(await worker.take_and_start(), FailureReason.MODEL_OVERLOADED)
             assert (order.status, order.charged) == (OrderStatus.PENDING, 0)
-            await site.pass_time(600)
+            await until_due(site, order)
 
     async def test_what_only_a_person_can_mend_fails_at_once(self, site: Site) -> None:
         desk, worker = await site.front_desk(), await a_worker(site)
