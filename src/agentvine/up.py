@@ -30,6 +30,7 @@ from agentvine.kit.configuration import ConfigurationError
 from agentvine.kit.log_files import kept_small
 from agentvine.kit.logs import logger
 from agentvine.kit.process import Running, spawn
+from agentvine.kit.pulse import Asked
 from agentvine.kit.shutdown import Shutdown
 from agentvine.kit.supervision import Kept
 from agentvine.server.machine import Keys, database_url, machine_keys
@@ -74,6 +75,8 @@ class Plan:
     """Settings of the server, but for those that are decided here."""
     grace: float = 300.0
     """Seconds that running tasks have to finish after the first signal."""
+    silence: float = 60.0
+    """Seconds after which a server that does nothing any more is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ _OURS = {
     "port": "give --port",
     "data_dir": "give --data",
     "listen_fd": "leave it out",
+    "pulse_fd": "leave it out",
     "share_port": "give --servers",
     "first_key": "leave it out: `agentvine up` makes keys of its own",
     "database_url": "start `agentvine server` for a database of its own",
@@ -194,7 +198,7 @@ class _Parts:
         """Where a part writes what it has to say."""
         return self.logs / f"{name}.log"
 
-    async def start_server(self, name: str) -> Running:
+    async def start_server(self, name: str) -> Asked:
         settings = {
             "AGENTVINE_SERVER_DATABASE_URL": database_url(self._plan.data),
             "AGENTVINE_SERVER_DATA_DIR": str(self._plan.data),
@@ -210,7 +214,12 @@ class _Parts:
             settings["AGENTVINE_SERVER_SHARE_PORT"] = "true"
             settings |= self._counts
         variables = self._without_keys() | dict(self._plan.for_server) | settings
-        return await self._start(name, ("server",), variables, fds)
+
+        def start(pulse: int) -> Awaitable[Running]:
+            asked = {"AGENTVINE_SERVER_PULSE_FD": str(pulse)}
+            return self._start(name, ("server",), variables | asked, (*fds, pulse))
+
+        return await Asked.started(start, name, self._plan.silence)
 
     def start_worker(self, kind: WorkerType, name: str) -> Callable[[], Awaitable[Running]]:
         settings = {

@@ -96,6 +96,7 @@ async def refused(**settings: object) -> str:
 async def test_what_cannot_be_is_told_by_the_settings_name(tmp_path: Path) -> None:
     assert "FIRST_KEY" in await refused(data_dir=tmp_path, port=0, first_key="secret")
     assert "LISTEN_FD" in await refused(data_dir=tmp_path, listen_fd=987)
+    assert "PULSE_FD" in await refused(data_dir=tmp_path, port=0, pulse_fd=987)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

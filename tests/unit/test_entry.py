@@ -11,7 +11,8 @@ from agentvine.server.settings import ServerSettings
 from agentvine.up import CannotStart, for_server
 from agentvine.worker.settings import WorkerConfig
 
-WITHOUT_A_FLAG = {"listen_fd", "share_port", "first_key", "anthropic_api_key", "anthropic_base_url", "anthropic_model"}
+WITHOUT_A_FLAG = {"listen_fd", "pulse_fd", "share_port", "first_key"}
+WITHOUT_A_FLAG |= {"anthropic_api_key", "anthropic_base_url", "anthropic_model"}
 """Secrets, and what one process hands to another."""
 
 
@@ -55,7 +56,7 @@ def test_settings_of_the_server_reach_the_server_of_up(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["PORT", "SHARE_PORT", "DATA_DIR", "DATABASE_URL", "REDIS_URL", "FIRST_KEY"])
+@pytest.mark.parametrize("name", ["PORT", "SHARE_PORT", "PULSE_FD", "DATA_DIR", "DATABASE_URL", "REDIS_URL"])
 def test_what_up_decides_itself_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match=f"AGENTVINE_SERVER_{name} is not for `agentvine up`: "):
         for_server({f"AGENTVINE_SERVER_{name}": "x"}, tmp_path)

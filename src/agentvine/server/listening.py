@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from agentvine.kit.configuration import ConfigurationError
+from agentvine.kit.pulse import answering
 from agentvine.kit.shutdown import Shutdown
 from agentvine.server.corked import CorkedProtocol
 from agentvine.server.settings import ServerSettings
@@ -81,7 +82,7 @@ class _Uvicorn(uvicorn.Server):
 def bind(settings: ServerSettings) -> socket.socket:
     """The socket that the settings name. Raises `ConfigurationError` if it cannot be had."""
     if settings.listen_fd is not None:
-        return _inherited(settings.listen_fd)
+        return _inherited(settings.listen_fd, "AGENTVINE_SERVER_LISTEN_FD")
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -98,8 +99,15 @@ def bind(settings: ServerSettings) -> socket.socket:
     return listener
 
 
-def _inherited(fd: int) -> socket.socket:
+def pulse(settings: ServerSettings) -> AbstractContextManager[None]:
+    """While it is entered, a parent process that asks hears that the event loop turns. Raises `ConfigurationError`."""
+    if settings.pulse_fd is None:
+        return contextlib.nullcontext()
+    return answering(_inherited(settings.pulse_fd, "AGENTVINE_SERVER_PULSE_FD"))
+
+
+def _inherited(fd: int, variable: str) -> socket.socket:
     try:
         return socket.socket(fileno=fd)
     except OSError as error:
-        raise ConfigurationError(f"AGENTVINE_SERVER_LISTEN_FD: {fd} is no open socket ({error.strerror})") from error
+        raise ConfigurationError(f"{variable}: {fd} is no open socket ({error.strerror})") from error

@@ -25,7 +25,7 @@ from agentvine.server.first_key import see_to_first_key
 from agentvine.server.front_desk import FrontDeskService
 from agentvine.server.intake_teller import IntakeTeller
 from agentvine.server.keyring import KeyRing
-from agentvine.server.listening import bind, listening
+from agentvine.server.listening import bind, listening, pulse
 from agentvine.server.metrics import Metrics
 from agentvine.server.notifier import Notifier
 from agentvine.server.notifier import degraded as untold
@@ -81,7 +81,7 @@ async def serve(
     told = await channels(settings, clock)
     policy = PolicyInForce(settings.policy)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.closing(bind(settings)) as listener:
+    with pulse(settings), contextlib.closing(bind(settings)) as listener:
         await _migrate(settings)
         database = open_database(settings.database, on_fatal=on_fatal)
         try:

@@ -88,6 +88,8 @@ class ServerSettings(Settings):
     """The port to listen on; 0: any free one."""
     listen_fd: Annotated[int, Field(ge=0)] | None = Field(default=None, examples=["3"])
     """A socket that the parent process has opened, to be used instead of host and port."""
+    pulse_fd: Annotated[int, Field(ge=0)] | None = Field(default=None, examples=["4"])
+    """A socket over which the parent process asks whether this one still does anything."""
     share_port: bool = Field(default=False, examples=["true"])
     """Let other servers of this user that say the same listen there, too; each connection goes to one of them."""
     data_dir: Path | None = Field(default=None, examples=["/var/lib/agentvine"])
