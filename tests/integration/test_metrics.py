@@ -1,5 +1,6 @@
 """What servers count when several of them share a folder for it, and when each counts for itself."""
 
+import asyncio
 import json
 import sys
 from collections import defaultdict
@@ -8,6 +9,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
+from time import perf_counter
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,8 +23,10 @@ from agentvine.domain.task import NewTask
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.clock import SystemClock
 from agentvine.kit.process import Running, run, spawn
+from agentvine.server.terms import Terms
+from agentvine.testing.cast import a_task, a_worker
 from agentvine.testing.eventually import eventually
-from agentvine.testing.http import FIRST_KEY, api, new_key
+from agentvine.testing.http import FIRST_KEY, api, http_site, new_key
 from agentvine.wire import messages as m
 from agentvine.wire import routes
 
@@ -29,6 +34,7 @@ TASK = NewTask(type=TaskType.DOCS, title="x", repository="https://host/owner/nam
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CLAIMS = "agentvine_claims_total"
 REQUESTS = "agentvine_http_request_seconds_count"
+SECONDS = "agentvine_http_request_seconds_sum"
 WAITING = "agentvine_waiting_requests"
 ORDERS = "agentvine_work_orders"
 OLDEST = "agentvine_oldest_pending_seconds"
@@ -90,7 +96,7 @@ async def counting(folder: Path | None, *again: str) -> tuple[str, str]:
     variables = {FOLDER: str(folder)} if folder else {}
     done = await run([sys.executable, "-c", COUNTING, *again], cwd=None, env=variables, timeout=120)
     assert done.exit_code == 0, done.stderr
-    before, after = json.loads(done.stdout)
+    before, after = json.loads(done.stdout.splitlines()[-1])  # after what is logged
     return before, after
 
 
@@ -114,6 +120,12 @@ async def test_in_a_folder_processes_tell_the_same_names_and_the_sums(tmp_path: 
     third, third_waited = await counting(tmp_path, COUNTING)  # and a second before it, whose process id it has
     assert headers(third) == headers(alone)
     assert (samples(third), samples(third_waited)) == (times(3, one), times(3, one_waited))
+
+    whole = next(tmp_path.glob("histogram_*.db")).read_bytes()
+    for name, size in (("counter_1", 0), ("gauge_livesum_1", 0), ("counter_2", 3), ("histogram_1", 64)):
+        (tmp_path / f"{name}.db").write_bytes(whole[:size])  # as one that is just being made, or was cut off
+    fourth, fourth_waited = await counting(tmp_path)
+    assert (samples(fourth), samples(fourth_waited)) == (times(4, one), times(4, one_waited))
 
 
 @dataclass(frozen=True)
@@ -198,7 +210,7 @@ async def test_every_server_of_a_folder_tells_what_all_did_and_what_the_dead_did
             await server.claim()
         for server in (one, other):
             await stack.enter_async_context(server.admin.http.stream("GET", routes.EVENTS.url()))
-        submissions = series(REQUESTS, method="POST", route=routes.SUBMIT.full)  # a claim may have had to wait
+        submissions = series(REQUESTS, method="POST", route=routes.SUBMIT.full)
         counted = {series(CLAIMS): 3.0, submissions: 6.0}
         pending = series(ORDERS, queue="default", type="docs", state="pending")
         await agree([one, other], {**counted, series(WAITING): 2.0, pending: 3.0})
@@ -230,3 +242,52 @@ async def test_files_of_dead_servers_do_not_pile_up(tmp_path: Path) -> None:
         for file in tmp_path.glob("*.db"):  # the counting process' own, which is dead by now
             if file not in dead:
                 file.unlink()
+
+
+async def test_a_claim_takes_as_long_as_it_was_not_parked(sqlite_url: str, tmp_path: Path) -> None:
+    rung = Terms(claim_recheck_seconds=100.0)
+    async with http_site(sqlite_url, tmp_path, rung) as site, asyncio.TaskGroup() as group:
+        desk, worker = await site.front_desk(), await a_worker(site)
+
+        async def claims() -> tuple[float, float]:
+            """How many there were, and how many seconds they took."""
+            report = m.QueueReport.model_validate({"lines": [], "totals": {}})
+            told = samples(site.services.metrics.exposition(report).decode())
+            of_claims = {"method": "POST", "route": routes.CLAIM.full}
+            return told[series(REQUESTS, **of_claims)], told[series(SECONDS, **of_claims)]
+
+        # the database is slow
+        goes_on = Event()
+        slow = group.create_task(site.site.database.write(lambda _: goes_on.wait(60)))
+        claiming = group.create_task(worker.claim())
+        await eventually(lambda: len(site.services.waits) == 1)
+        blocked = _some_time(0.2)  # more than after which a request's client is watched
+        goes_on.set()
+        assert await slow
+        assert await claiming is None
+
+        async def counted(number: int) -> bool:
+            return (await claims())[0] == number
+
+        await eventually(partial(counted, 1))
+        work = (await claims())[1]
+        assert work >= blocked
+
+        # there is nothing to do
+        began = perf_counter()
+        claiming = group.create_task(worker.claim(wait_seconds=60))
+        await eventually(lambda: site.site.bells.waiting_claims(TaskType.TEST) == 1)
+        await site.site.database.write(lambda _: None)  # behind its second look
+        parked = _some_time(1.0)
+        await desk.submit(a_task())
+        assert await claiming is not None
+        await eventually(partial(counted, 2))
+        took = perf_counter() - began
+        assert (await claims())[1] - work <= took - parked
+
+
+def _some_time(seconds: float) -> float:
+    """Let some time pass, in which nothing happens here. Returns how much it was."""
+    began = perf_counter()
+    Event().wait(seconds)
+    return perf_counter() - began

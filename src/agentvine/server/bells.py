@@ -16,11 +16,20 @@ from agentvine.domain.permission import PermissionLevel
 from agentvine.domain.work_order import WorkOrder
 from agentvine.domain.worker_types import TaskType
 from agentvine.kit.doorbell import Doorbell
+from agentvine.server.waits import idling
 from agentvine.wire.channels import Ring
 
 _GATHER_SECONDS = 0.05
 _EVENTS = "events"
 _ERRANDS = "errands"
+
+
+class _Bell(Doorbell):
+    """One at which a request waits."""
+
+    async def wait(self, delay: float | None = None) -> bool:
+        with idling():
+            return await super().wait(delay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ class Parked:
         """Heard, and not looked after yet."""
         self._looking: Ring | None = None
         self._taken: WorkOrder | None = None
-        self._bell = Doorbell()
+        self._bell = _Bell()
         self._bells = bells
 
     def look(self) -> None:
@@ -187,7 +196,7 @@ class Bells:
 
     @contextmanager
     def _watch(self, topic: str) -> Iterator[Doorbell]:
-        bell = Doorbell()
+        bell = _Bell()
         watchers = self._watching.setdefault(topic, set())
         watchers.add(bell)
         try:

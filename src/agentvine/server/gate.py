@@ -27,7 +27,7 @@ from agentvine.server.permits import OUT_OF_SCOPE
 from agentvine.server.refusals import REFUSED_WITH, REQUEST_ID, fault, plain_refusal, refusal
 from agentvine.server.route_table import RouteTable
 from agentvine.server.services import KEY, SERVICES, Services
-from agentvine.server.waits import LONG, ClientGone
+from agentvine.server.waits import STREAMED, ClientGone, Idle
 from agentvine.wire import routes
 from agentvine.wire.messages import LARGEST_ARTIFACT, LARGEST_BODY, LARGEST_WEBHOOK
 from agentvine.wire.problems import STATUS
@@ -60,7 +60,7 @@ class Gate:
         if scope["type"] != "http":
             await self._not_http(scope, receive, send)
             return
-        began = perf_counter()
+        began, idle = perf_counter(), Idle.of_this_request()
         headers: _Headers = dict(scope["headers"])
         answer = _Answer(send, self._request_id(headers))
         route: Route | None = None
@@ -90,7 +90,7 @@ class Gate:
             await self._tell(fault(answer.request_id), answer, scope, receive)
         if answer.status >= 400:
             self._services.metrics.refused(answer.status)
-        self._ended(route, headers, scope, answer, perf_counter() - began)
+        self._ended(route, headers, scope, answer, perf_counter() - began - idle.seconds)
 
     def _request_id(self, headers: _Headers) -> str:
         given = headers.get(b"x-request-id")
@@ -141,7 +141,7 @@ class Gate:
     def _ended(self, route: Route | None, headers: _Headers, scope: Scope, answer: "_Answer", seconds: float) -> None:
         if route is None:
             return
-        if LONG not in scope:
+        if STREAMED not in scope:
             self._services.metrics.answered(route, seconds)
         if REFUSED_WITH in scope:
             self._audit(route, headers, scope, answer)

@@ -7,7 +7,8 @@ page the kernel ends the process (SIGBUS, mmap(2)): the folder has to be in memo
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from agentvine.domain.retry import FailureReason
 from agentvine.kit.configuration import ConfigurationError
+from agentvine.kit.logs import logger
 from agentvine.wire.messages import QueueReport
 from agentvine.wire.routes import ROUTES, Route
 
@@ -27,7 +29,11 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 1
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR has to name a folder that is there, can be written to, and is for nothing else"
 _MOST_FILES_OF_DEAD = 200
 """A server that ended leaves up to three, of 0.3 MB in all; each makes every look slower."""
+_UNREADABLE = (FileNotFoundError, struct.error, RuntimeError, ValueError)
+"""What the library raises for a file that is not whole: a server that starts makes an empty one first, and one that
+starts after many removes what the dead have left."""
 _STATES = ("pending", "blocked", "delayed", "running", "waiting")
+_log = logger("metrics")
 
 
 class Metrics:
@@ -44,7 +50,7 @@ class Metrics:
         registry = self._counted if alone else None
         latency = Histogram(
             "agentvine_http_request_seconds",
-            "Time to answer a request; long polls that had to wait and event streams are not in it.",
+            "Time to answer a request; not what a long poll waited for something to happen, and no event streams.",
             ("method", "route"),
             buckets=_BUCKETS,
             registry=registry,
@@ -116,7 +122,25 @@ class _Together(MultiProcessCollector):
             if not _lives(process):
                 with suppress(FileNotFoundError):  # another process was faster
                     mark_process_dead(process, self._path)  # type: ignore[no-untyped-call]
-        return super().collect()  # type: ignore[no-untyped-call, no-any-return]
+        try:
+            return super().collect()  # type: ignore[no-untyped-call, no-any-return]
+        except _UNREADABLE:
+            return self._merged([file for file in Path(self._path).glob("*.db") if self._is_readable(file)])
+
+    def _merged(self, files: Sequence[Path]) -> Iterable[Metric]:
+        return self.merge(list(map(str, files)))  # type: ignore[no-untyped-call, no-any-return]
+
+    def _is_readable(self, file: Path) -> bool:
+        try:
+            if file.stat().st_size == 0:
+                return False
+            self._merged([file])
+        except FileNotFoundError:
+            return False
+        except _UNREADABLE as error:
+            _log.warning("what a server counted cannot be read", file=file.name, why=repr(error))
+            return False
+        return True
 
 
 def _process(file: Path) -> int:

@@ -2,7 +2,10 @@
 at once when the server goes down; else both would hold on to what nobody waits for any more."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
@@ -12,13 +15,44 @@ from agentvine.domain.errors import Unavailable
 from agentvine.domain.key import Key
 
 WATCH_AFTER = 0.05
-"""Seconds until a request counts as waiting. Most are answered before; they are spared the cost of a watcher."""
-
-
+"""Seconds until a request's client is watched. Most are answered before; they are spared the cost of a watcher."""
 KEY = "agentvine.key"
 """Where a request's scope holds the `Key` that the gate found good; absent on open routes."""
-LONG = "agentvine.long"
-"""Set in the scope of a request that waited, so that it does not count as slow."""
+STREAMED = "agentvine.streamed"
+"""Set in the scope of a request whose answer is a stream, so that it does not count as slow."""
+
+
+class Idle:
+    """How long a request has waited for something to happen, so that it does not count as slow.
+
+    What the server does for it, before, between and after that, does count.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @classmethod
+    def of_this_request(cls) -> Self:
+        """Call it when a request begins, in its task."""
+        idle = cls()
+        _idle.set(idle)
+        return idle
+
+
+_idle: ContextVar[Idle | None] = ContextVar("agentvine.idle", default=None)
+
+
+@contextmanager
+def idling() -> Iterator[None]:
+    """Around whatever does nothing until something happens; for a request, if it is in its task."""
+    idle, began = _idle.get(), perf_counter()
+    try:
+        yield
+    finally:
+        if idle is not None:
+            idle.seconds += perf_counter() - began
 
 
 class ClientGone(Exception):
@@ -115,7 +149,6 @@ class Wait:
             self._task.cancel()
 
     def _start_watching(self) -> None:
-        self._scope[LONG] = True
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:

@@ -13,7 +13,7 @@ from agentvine.domain.event import Event
 from agentvine.domain.ids import TaskId
 from agentvine.kit.logs import logger
 from agentvine.server.api.operations import Desk, Operations, Serving
-from agentvine.server.waits import Waits
+from agentvine.server.waits import STREAMED, Waits
 from agentvine.wire import routes
 
 api = Operations("events")
@@ -71,7 +71,7 @@ class EventStream(Response):
         try:
             async with self._waits.enter(scope, receive):
                 await send(start)
-                begun = True
+                begun = scope[STREAMED] = True
                 await _part(send, f"id: {self._position}\n\n")
                 await self._send_events(send)
         except AgentVineError as error:
