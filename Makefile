@@ -13,6 +13,7 @@ MINUTES ?= 10
 ZOMBIES ?= 500
 KILLS ?= 200
 DATABASE ?= sqlite
+SERVERS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format security proof chaos soak docker-test bench clean
@@ -53,11 +54,11 @@ security: $(STAMP) ## the attacks alone: escape probes, hostile repositories, ke
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/security --every-case
 
 proof: $(STAMP) $(OPENAPI) $(GO_CACHE) $(HISTORY) ## every cheat refused, every honest run delivered, every fault at every call of a forge, every fact of Claude Code (a share is part of `make test`)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof tests/history tests/contract/test_forges.py tests/integration/test_cheating.py --every-case
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/proof tests/contract/test_forges.py tests/integration/test_cheating.py --every-case
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests -m every_case --every-case
 
-chaos: $(STAMP) ## kill at every step, freeze workers, break everything else, and count (MINUTES=10 SEED=1 ZOMBIES=500 DATABASE=sqlite)
-	$(BIN)/python -m tests.chaos --matrix --kills $(KILLS) --zombies $(ZOMBIES) --leaving 20 --minutes $(MINUTES) --seed $(SEED) --database $(DATABASE)
+chaos: $(STAMP) ## kill at every step, freeze workers, break everything else, and count (MINUTES=10 SEED=1 ZOMBIES=500 DATABASE=sqlite SERVERS=1)
+	$(BIN)/python -m tests.chaos --matrix --kills $(KILLS) --zombies $(ZOMBIES) --leaving 20 --minutes $(MINUTES) --seed $(SEED) --database $(DATABASE) --servers $(SERVERS)
 	$(BIN)/python -m tests.property.stepping --walks 20 --steps 2000 --seed $(SEED)
 
 soak: MINUTES := 60

@@ -18,6 +18,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--soak", type=float, default=0.0, help="so many minutes with few orders, watched for growth")
     parser.add_argument("--every", type=float, default=2.0, help="seconds from one fault to the next, on the average")
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--servers", type=int, default=1, help="so many share the port of the fleet, and the database")
     parser.add_argument("--without-claude", action="store_true", help="no share of orders with the real CLI")
     parser.add_argument("--planted", action="store_true", help="plant a bug, which has to be found")
     parser.add_argument("--matrix", action="store_true", help="the crash matrix")

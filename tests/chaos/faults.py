@@ -16,6 +16,7 @@ _ROOT = {
     "failpoint in a worker": 8,
     "freeze before a report": 5,
     "kill the server": 2,
+    "freeze the server": 1,
     "failpoint in the server": 4,
     "kill the broker": 1,
     "flush the broker": 3,

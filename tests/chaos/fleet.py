@@ -1,4 +1,4 @@
-"""The fleet of a run: a server and workers that are started again when they end, behind a network that can break."""
+"""The fleet of a run: servers and workers that are started again when they end, behind a network that can break."""
 
 import asyncio
 import signal
@@ -39,7 +39,7 @@ class Fleet:
         self.wire = Network(broker.socket, plan.seed)
         self.workers: dict[str, Born] = {}
         self.next_failpoint: dict[str, str] = {}
-        self.server_failpoint = ""
+        self.server_failpoints: dict[int, str] = {}
         self.deaths: list[tuple[float, str]] = []
         self.model_url = ""
         self.elsewhere = ""
@@ -75,8 +75,11 @@ class Fleet:
     async def running(self) -> AsyncIterator[None]:
         """Kept running: whatever ends is started again. At the end the workers are told to leave."""
         async with asyncio.TaskGroup() as group:
-            await self._start_server()
-            keepers = [group.create_task(self._keep_server()), group.create_task(self._wake_the_frozen())]
+            numbers = range(self.plan.servers)
+            for number in numbers:
+                await self._start_server(number)
+            keepers = [group.create_task(self._keep_server(number)) for number in numbers]
+            keepers += [group.create_task(self._wake_the_frozen())]
             keepers += [group.create_task(self._keep_worker(name)) for name in self.names]
             yield
             for keeper in keepers:
@@ -92,7 +95,7 @@ class Fleet:
         self.remotes.fault, self.remotes.redirect = None, None
         if self.here.forge is not None:
             self.here.forge.forge.faults = {}
-        for process in self.workers.values():
+        for process in (*self.workers.values(), *self.here.servers.values()):
             process.tell(signal.SIGCONT)
 
     def kill(self, process: Born) -> None:
@@ -101,17 +104,20 @@ class Fleet:
             self.result.kills += 1
             process.tell(signal.SIGKILL)
 
-    async def _start_server(self) -> None:
-        armed, self.server_failpoint = self.server_failpoint, ""
+    async def _start_server(self, number: int) -> None:
+        armed = self.server_failpoints.pop(number, "")
         told = ",".join(filter(None, (armed, _PLANTED if self.plan.planted else "")))
         clock = str(self.clocks["server's clock is set"])
-        await self.here.start_server(told, AGENTVINE_SERVER_REDIS_URL=self._redis, **{VARIABLE: clock})
+        more = {"AGENTVINE_SERVER_REDIS_URL": self._redis, VARIABLE: clock}
+        if self.plan.servers > 1:
+            more["AGENTVINE_SERVER_SHARE_PORT"] = "true"
+        await self.here.start_server(told, number=number, **more)
 
-    async def _keep_server(self) -> None:
+    async def _keep_server(self, number: int) -> None:
         while True:
-            await self.here.server.ended.wait()
+            await self.here.servers[number].ended.wait()
             await pause(self._random.uniform(0.0, 1.0))
-            await self._start_server()
+            await self._start_server(number)
 
     async def _keep_worker(self, name: str) -> None:
         while True:

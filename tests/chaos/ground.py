@@ -1,5 +1,5 @@
-"""The ground of a run: one server with its data, bare repositories, and as many workers as one likes, all of them
-processes that may be killed."""
+"""The ground of a run: a server, or several, with their data, bare repositories, and as many workers as one likes, all
+of them processes that may be killed."""
 
 import asyncio
 import itertools
@@ -97,7 +97,7 @@ class Ground:
         self.url = f"http://127.0.0.1:{self.port}"
         self.remote = where / "remote.git"
         self.desk: HTTPFrontDesk
-        self.server: Born
+        self.servers: dict[int, Born] = {}
         self.workers: list[Born] = []
         self.accepted: list[str] = []
         self.forgiven: Counter[str] = Counter()
@@ -120,13 +120,18 @@ class Ground:
         """Where all workers of this ground have their workspaces, as those of one host have."""
         return self.where / "work"
 
-    async def start_server(self, failpoints: str = "", **more: str) -> Born:
-        """Start the server, again with all that it knew; what it says follows what it said before."""
+    @property
+    def server(self) -> Born:
+        """The only one, or the first of several."""
+        return self.servers[0]
+
+    async def start_server(self, failpoints: str = "", *, number: int = 0, **more: str) -> Born:
+        """Start a server, again with all that it knew; what it says follows what it said before."""
         if self.ledger.file is None:
             more[DATABASE] = self.ledger.url
         settings = server_settings(self.data, self.port, self.lease, failpoints, **more)
-        self.server = await self._foundry.start("server", settings, self.where / "server.log")
-        return self.server
+        self.servers[number] = await self._foundry.start("server", settings, self.where / f"server{number or ''}.log")
+        return self.servers[number]
 
     async def start_worker(
         self, name: str = "", failpoints: str = "", *, role: str = "worker", url: str | None = None, **more: str
@@ -211,7 +216,8 @@ class Ground:
         async with asyncio.TaskGroup() as leaving:
             for worker in self.workers:
                 leaving.create_task(_end(worker))
-        await _end(self.server)
+        for server in self.servers.values():
+            await _end(server)
 
     def scene(self, **more: object) -> Scene:
         """What is left, for the checker."""
@@ -266,7 +272,7 @@ async def ground(
         try:
             yield here
         finally:
-            for process in [*here.workers, *([here.server] if hasattr(here, "server") else [])]:
+            for process in [*here.workers, *here.servers.values()]:
                 await process.die()
             if small_disks:  # they go, and what was on them stays for whoever wants to look
                 shutil.copytree(here.data, where / "data-kept")

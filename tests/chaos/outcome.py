@@ -21,6 +21,8 @@ class Plan:
     seed: int
     seconds: float
     workers: int = 4
+    servers: int = 1
+    """With more than one they share a port and a database."""
     every: float = 2.0
     """Seconds from one fault to the next, on the average."""
     in_flight: int = 6

@@ -108,6 +108,7 @@ def plan_of(given: Namespace) -> Plan:
         given.seed,
         given.minutes * 60,
         given.workers,
+        given.servers,
         given.every,
         claude=not given.without_claude,
         planted=given.planted,

@@ -43,6 +43,7 @@ class Strikes:
         self._one_clock = {kind: asyncio.Lock() for kind in CLOCKS}
         self._ways: dict[str, Callable[[Fault], Awaitable[None]]] = {
             "suspend a host": self._suspend,
+            "freeze the server": self._freeze_a_server,
             **dict.fromkeys(CLOCKS, self._set_a_clock),
             "kill the broker": self._kill_the_broker,
             "flush the broker": self._flush,
@@ -80,8 +81,9 @@ class Strikes:
         if (way := self._ways.get(fault.kind)) is not None:
             await way(fault)
         elif fault.kind in {"kill the server", "failpoint in the server"}:
-            self._fleet.server_failpoint = fault.failpoint
-            self._fleet.kill(self._here.server)
+            number = fault.worker % self._fleet.plan.servers
+            self._fleet.server_failpoints[number] = fault.failpoint
+            self._fleet.kill(self._here.servers[number])
         else:
             self._to_a_worker(fault)
 
@@ -116,6 +118,13 @@ class Strikes:
             self._fleet.asleep -= {worker.pid for worker in workers}
             for handle in handles:
                 os.close(handle)
+
+    async def _freeze_a_server(self, fault: Fault) -> None:
+        """It may be in the middle of a commit."""
+        server = self._here.servers[fault.worker % self._fleet.plan.servers]
+        server.tell(signal.SIGSTOP)
+        await pause(fault.seconds)
+        server.tell(signal.SIGCONT)
 
     async def _set_a_clock(self, fault: Fault) -> None:
         """Forward or back at one moment, and after a while right again: two jumps."""

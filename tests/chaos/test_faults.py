@@ -24,6 +24,7 @@ PLAN = Plan(
     seed=7,
     seconds=5.0,
     workers=2,
+    servers=2,
     every=0.5,
     in_flight=3,
     claude=False,
