@@ -65,7 +65,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _in_lanes(items: list[pytest.Item], share: int) -> list[pytest.Item]:
     """The first lane, and the second where the part of the next worker begins: each has `share` tests to begin with."""
-    first, second = ([item for file in lane for item in items if item.path.match(file)] for lane in LANES)
+    by_path: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        by_path.setdefault(item.path, []).append(item)
+    first, second = (
+        [item for file in lane for path, its in by_path.items() if path.match(file) for item in its] for lane in LANES
+    )
     long = {*first, *second}
     rest = [item for item in items if item not in long]
     cut = max(0, share - len(first))

@@ -24,6 +24,8 @@ from agentvine.wire.messages import TaskDetail
 
 T = TypeVar("T")
 SURROUNDINGS = environment()
+QUICK = '[test]\ncommand = "python3 -c pass"\n'
+"""Its tests are run in earnest by the demo; here each run would only take time from what is tried."""
 LONGEST = 180.0
 """Seconds that anything here may take to come true."""
 
@@ -127,7 +129,7 @@ async def running_fleet(
 ) -> AsyncIterator[Fleet]:
     """Start it, and leave nothing of it."""
     (where / "home").mkdir()
-    remote = await make_remote(where, Git(SURROUNDINGS["PATH"], where / "home"))
+    remote = await _quick_remote(where)
     async with serve(script) as model:
         variables = {
             "PATH": SURROUNDINGS["PATH"],
@@ -158,6 +160,18 @@ async def running_fleet(
                 yield Fleet(where, remote, desk, model.model, process, variables, context.url, context.key)
         finally:
             await process.terminate(60)
+
+
+async def _quick_remote(where: Path) -> str:
+    """The demo's repository, with tests that end at once. Returns its URL."""
+    git, tree = Git(SURROUNDINGS["PATH"], where / "home"), where / "purse"
+    remote = await make_remote(where, git)
+    (tree / ".agentvine.toml").write_text(QUICK)
+    await git("add", "--all", cwd=tree)
+    who = ("-c", "user.name=Mira", "-c", "user.email=mira@example.org")
+    await git(*who, "commit", "--quiet", "--no-gpg-sign", "-m", "test: at once", cwd=tree)
+    await git("push", "--quiet", remote, BRANCH, cwd=tree)
+    return remote
 
 
 async def _context(where: Path, process: Running):  # type: ignore[no-untyped-def]  # the CLI's Context

@@ -1,4 +1,4 @@
-"""Which of the histories are tried."""
+"""Which histories there are."""
 
 import pytest
 
@@ -6,7 +6,6 @@ from tests.history.histories import HISTORIES
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """All with `--every-case`, else the first."""
+    """All of them."""
     if "history" in metafunc.fixturenames:
-        tried = HISTORIES if metafunc.config.getoption("--every-case") else HISTORIES[:1]
-        metafunc.parametrize("history", tried, ids=lambda history: history.name)
+        metafunc.parametrize("history", HISTORIES, ids=lambda history: history.name)

@@ -79,8 +79,18 @@ def patient(h: House) -> House:
     return replace(h, shop=shop, executor=TaskExecutor(shop))
 
 
+def test_it_is_what_was_released(history: History) -> None:
+    """The blocks that are named are there, and tell the fix from its test and from the wrong one."""
+    fix, test = changed(history, history.fix), changed(history, history.test)
+    assert fix and test and not fix.keys() & test.keys()
+    old = files_of(history.before)
+    assert all(old.get(path, b"").decode() != content for path, content in {**fix, **test}.items())
+    assert wrongly(history, fix) != fix
+
+
 @pytest.mark.timeout(1200)
-async def test_it_is_judged_as_it_was(history: History, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.every_case("tests/proof: bugfixes of small packages; test_executor: a bugfix is proven and pushed")
+async def test_it_is_judged_as_it_was(history: History, tmp_path: Path) -> None:
     fix, test = changed(history, history.fix), changed(history, history.test)
     writes = [write(path, content) for path, content in {**fix, **test}.items()]
     done = turn(*writes, commit("fix: as it was mended"))
@@ -88,12 +98,11 @@ async def test_it_is_judged_as_it_was(history: History, tmp_path: Path, request:
     async with house(tmp_path, scenario, files=repository(history)) as made:
         h = patient(made)
         base = await h.on_remote("main", "rev-parse")
-        if request.config.getoption("--every-case"):  # without it cases of tests/proof stand for these three
-            alone = await refused(h, history, "the-fix-alone", fix)
-            assert "a test reproduces the bug" in alone
-            assert "tests pass" not in alone
-            assert "tests pass" in await refused(h, history, "the-test-alone", test)
-            assert "tests pass" in await refused(h, history, "a-wrong-fix", {**wrongly(history, fix), **test})
+        alone = await refused(h, history, "the-fix-alone", fix)
+        assert "a test reproduces the bug" in alone
+        assert "tests pass" not in alone
+        assert "tests pass" in await refused(h, history, "the-test-alone", test)
+        assert "tests pass" in await refused(h, history, "a-wrong-fix", {**wrongly(history, fix), **test})
         await h.submit(TaskType.BUGFIX, history.title)
         _, conclusion, _ = await h.carry_out(TaskType.BUGFIX)
         assert isinstance(conclusion, Delivered), conclusion

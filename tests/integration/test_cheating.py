@@ -111,10 +111,8 @@ WORDS = {
 SHARE = (
     "a feature whose test looks only at its name",
     "a feature whose test asserts nothing of what it calls",
-    "tests of old code",
     "an answer that is written in",
     "a file of tests that there is not",
-    "true words",
 )
 """What is tried without `--every-case`; tests/proof has more like each of the others."""
 

@@ -118,6 +118,7 @@ async def test_documents_are_written_then_tests_and_the_second_order_does_not_te
         assert (tmp_path / "runs").read_text() == "xx" + "xxx", "the result alone; a new test has to pass each time"
 
 
+@pytest.mark.every_case("tests/proof: refactorings that are refused and delivered")
 async def test_a_refactoring_keeps_the_base_s_tests(tmp_path: Path) -> None:
     tidy = "def add(a, b):\n    difference = a - b\n    return difference\n"
     weakened = "from calc import add\n\n\ndef test_zero():\n    assert add is not None\n"
@@ -131,6 +132,7 @@ async def test_a_refactoring_keeps_the_base_s_tests(tmp_path: Path) -> None:
         assert "the base's own tests pass on the result" in {check.name for check in evidence.checks}
 
 
+@pytest.mark.every_case("e2e/test_demo: a review; test_reviews: found, placed and told once; proof: reviews refused")
 async def test_a_review_reports_findings(tmp_path: Path) -> None:
     finding = {
         "file": "calc.py",
@@ -179,6 +181,7 @@ async def test_a_review_reports_findings(tmp_path: Path) -> None:
 # ── what is not good enough ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.every_case("e2e/test_demo: the bugfix is repaired once; test_rules: Claude is told and takes it back")
 async def test_a_result_that_falls_short_is_repaired_in_the_same_conversation(tmp_path: Path) -> None:
     first = turn(write("calc.py", FIXED), commit("fix: add"))
     repair = turn(write("tests/test_calc.py", REPRODUCING), commit("test: add"), when="a test reproduces the bug")

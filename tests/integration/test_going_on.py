@@ -233,6 +233,7 @@ async def test_a_failed_task_goes_on_with_a_comment(tmp_path: Path) -> None:
         assert log.splitlines() == ["test: adding", "fix: add"]
 
 
+@pytest.mark.every_case("test_follow_up: from a failing check to the merge; the conformance suite: people send it back")
 async def test_a_completed_task_is_followed_by_one_that_lets_its_branch_grow(tmp_path: Path) -> None:
     title = "Say how"
     scenario = Scenario(

@@ -144,6 +144,8 @@ async def test_a_stream_ends_with_its_reader(site: HttpSite) -> None:
     reading = asyncio.create_task(first(1, desk.events()))
     await eventually(lambda: len(site.services.waits) == 1)
     reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
     await eventually(lambda: not len(site.services.waits))
 
 

@@ -51,5 +51,5 @@ _SHARED = tuple(together(*(_KNOWN[name] for name in names)) for names in _TOGETH
 _ALONE = tuple(case for case in CORPUS if not any(case.name in names for names in _TOGETHER))
 
 EXECUTIONS = (*_SHARED, *_ALONE)
-SHARE = (*_SHARED, *_ALONE[2::4])
+SHARE = (*_SHARED, *_ALONE[2::8])
 """What belongs to every change: the executions that many cases share, and some of each kind of the others."""

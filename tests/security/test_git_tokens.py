@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -21,7 +22,7 @@ from agentvine.domain.event import EventKind
 from agentvine.domain.repository_settings import NewCredential, RepositorySettings
 from agentvine.domain.retry import FailureReason
 from agentvine.domain.task import Task
-from agentvine.domain.work_order import TERMINAL
+from agentvine.domain.work_order import TERMINAL, WorkOrder
 from agentvine.kit.process import run, spawn
 from agentvine.testing.eventually import eventually
 from agentvine.testing.git_repository import GitRepository, git
@@ -135,15 +136,14 @@ async def _entrusted(tmp_path: Path, there: Remotes, desk: HTTPFrontDesk) -> Pat
 
 
 async def _all_over(there: Stage, tasks: dict[str, Task]) -> dict[str, FailureReason | None]:
-    async def ends() -> dict[str, FailureReason | None] | None:
-        orders = {name: await there.order(task) for name, task in tasks.items()}
-        if any(order.status not in TERMINAL for order in orders.values()):
-            return None
-        return {name: order.failure.reason if order.failure else None for name, order in orders.items()}
+    """How each of them ended."""
 
-    found = await eventually(ends, 120)
-    assert found is not None
-    return found
+    async def end(task: Task) -> WorkOrder | None:
+        order = await there.order(task)
+        return order if order.status in TERMINAL else None
+
+    over = {name: await eventually(partial(end, task)) for name, task in tasks.items()}
+    return {name: order.failure.reason if order and order.failure else None for name, order in over.items()}
 
 
 async def _events(there: Stage, tasks: dict[str, Task], search: Search) -> None:

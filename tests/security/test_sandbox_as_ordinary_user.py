@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from agentvine.kit.process import run
+from agentvine.kit.process import Completed, run
 from tests.security import become
 
 USER = 59_123
@@ -31,10 +31,14 @@ async def test_the_suites_pass_as_an_ordinary_user_too(name: str) -> None:
         pytest.skip("boxes were made by an ordinary user alone; those that root makes need a run as root")
     with TemporaryDirectory(prefix="av-") as folder:  # short: the suite makes sockets in it
         os.chown(folder, USER, USER)
-        await _passes(SUITES[name], Path(folder))
+        done = await _tried(SUITES[name], Path(folder))
+    assert done.exit_code == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+    told = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    assert all("may not make control groups" in line for line in told), told
 
 
-async def _passes(suites: tuple[str, ...], home: Path) -> None:
+async def _tried(suites: tuple[str, ...], home: Path) -> Completed:
     root = HERE.parents[1]
     python = str(Path(sys.prefix, "bin", "python"))
     ways = [str(path) for path in (root, Path(sys.prefix), Path(sys.base_prefix), home)]
@@ -49,14 +53,10 @@ async def _passes(suites: tuple[str, ...], home: Path) -> None:
         f"--basetemp={home / 'tmp'}",
         *(str(HERE / suite) for suite in suites),
     ]
-    done = await run(
+    return await run(
         [sys.executable, "-B", become.__file__, str(USER), *ways, "--", *tests],
         cwd=root,
         env={"PATH": os.defpath, "HOME": str(home), "TMPDIR": str(home)},
         timeout=1100,
         guarded=True,
     )
-    assert done.exit_code == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
-    told = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
-    assert all("may not make control groups" in line for line in told), told

@@ -63,6 +63,7 @@ async def test_a_ring_for_several_wakes_several() -> None:
     waiters = await parked(bells, 4)
     bells.hear(Ring(kind="claimable", type=TaskType.TEST, count=3, sender="another"))
     await eventually(lambda: sum(waiter.woken for waiter in waiters) == 3)
+    assert sorted(waiter.woken for waiter in waiters) == [0, 1, 1, 1]
     for waiter in waiters:
         await waiter.leave()
 
@@ -109,6 +110,7 @@ async def test_who_leaves_rung_hands_the_ring_on() -> None:
     bells.announce([ORDER])
     first.task.cancel()  # rung already, but it has not run since
     await eventually(lambda: second.woken == 1)
+    assert (first.woken, second.woken) == (0, 1)
     await second.leave()
 
 
@@ -133,6 +135,7 @@ async def test_who_found_one_hands_on_what_rang_meanwhile() -> None:
         bells.announce([ORDER])  # about another order than the one that it is finding
         waiters = await parked(bells, 1)
     await eventually(lambda: waiters[0].woken == 1)
+    assert waiters[0].woken == 1, "one ring, one waking"
     await waiters[0].leave()
 
 
@@ -162,6 +165,7 @@ async def test_who_took_another_order_hands_the_ring_on() -> None:
         waiters = await parked(bells, 2)
         claim.took(taken)
     await eventually(lambda: sum(waiter.woken for waiter in waiters) == 1)
+    assert sorted(waiter.woken for waiter in waiters) == [0, 1]
     for waiter in waiters:
         await waiter.leave()
 

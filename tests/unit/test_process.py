@@ -331,14 +331,15 @@ async def test_descriptors_are_passed_on_and_others_are_not(guarded: bool) -> No
 def test_all_of_it_holds_under_uvloop_too(guarded: bool) -> None:
     """Its subprocesses leak descriptors and its pipes close twice, so nothing here may lean on an event loop's own."""
 
-    async def scenario() -> None:
+    async def scenario() -> str:
         await test_exit_codes_and_both_outputs_come_back(guarded)
         await test_a_timeout_kills_the_tree_and_keeps_what_was_said(guarded)
         await test_cancelled_at_any_moment_of_its_start_nothing_is_left(guarded)
         await test_told_to_end_it_may_say_goodbye(guarded)
         await test_descriptors_are_passed_on_and_others_are_not(guarded)
+        return type(asyncio.get_running_loop()).__module__
 
-    uvloop.run(scenario())
+    assert uvloop.run(scenario()) == "uvloop"
 
 
 async def test_a_long_lived_process_appends_to_its_log(tmp_path: Path) -> None:

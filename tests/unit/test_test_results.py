@@ -83,14 +83,14 @@ ENVIRONMENT = {"PATH": os.defpath, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 @pytest.fixture
-def tests(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "test_it.py").write_text(TESTS)
     return tmp_path
 
 
-async def test_unittest_is_read_as_it_prints(tests: Path) -> None:
+async def test_unittest_is_read_as_it_prints(folder: Path) -> None:
     argv = [sys.executable, "-m", "unittest", "discover", "-v"]
-    done = await run(argv, cwd=tests, env=ENVIRONMENT, timeout=30)
+    done = await run(argv, cwd=folder, env=ENVIRONMENT, timeout=30)
     cases = read_tests(Reads.UNITTEST, (), done.stderr)
     assert cases is not None
     assert {name: case.outcome for name, case in cases.items()} == {
@@ -99,13 +99,13 @@ async def test_unittest_is_read_as_it_prints(tests: Path) -> None:
     assert cases["test_it.T::test_later"].message == "not 'now'"
 
 
-async def test_pytest_is_read_as_it_reports(tests: Path) -> None:
-    (tests / "test_gone.py").write_text("import nothing_of_this_name\n")
-    (tests / "test_plain.py").write_text(PLAIN)
+async def test_pytest_is_read_as_it_reports(folder: Path) -> None:
+    (folder / "test_gone.py").write_text("import nothing_of_this_name\n")
+    (folder / "test_plain.py").write_text(PLAIN)
     report = [*PYTEST_REPORT, "--continue-on-collection-errors"]
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *report]
-    await run([word.replace(REPORT, "out.xml") for word in argv], cwd=tests, env=ENVIRONMENT, timeout=30)
-    cases = read_tests(Reads.JUNIT, [(tests / "out.xml").read_bytes()], "")
+    await run([word.replace(REPORT, "out.xml") for word in argv], cwd=folder, env=ENVIRONMENT, timeout=30)
+    cases = read_tests(Reads.JUNIT, [(folder / "out.xml").read_bytes()], "")
     assert cases is not None
     outcomes = {name: case.outcome for name, case in cases.items()}
     assert outcomes.pop("test_gone.py") is Outcome.ERRORED

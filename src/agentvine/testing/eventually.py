@@ -9,8 +9,9 @@ from agentvine.kit.doorbell import pause
 _T = TypeVar("_T")
 PATIENCE = 120.0
 """Seconds. Only who waits in vain waits that long: it is for the slowest machine, not for the usual one."""
-_FIRST, _LONGEST, _SHARE = 0.01, 0.1, 0.03
-"""Pauses between looks, in seconds, and as a share of the time waited: looking takes from what is waited for."""
+_FIRST, _LONGEST, _SHARE, _TIMES = 0.01, 0.1, 0.03, 9
+"""Pauses between looks, in seconds, as a share of the time waited, and as so many times the time that the look took:
+looking takes from what is waited for."""
 
 
 @overload
@@ -21,12 +22,13 @@ async def eventually(fact: Callable[[], object], within: float = PATIENCE) -> ob
     """What `fact` returns (awaited if need be) as soon as that is truthy. Raises TimeoutError if it is not in time."""
     began = time.monotonic()
     while True:
+        looked = time.monotonic()
         found = fact()
         if isinstance(found, Awaitable):
             found = await found
         if found:
             return found
-        waited = time.monotonic() - began
-        if waited > within:
+        now = time.monotonic()
+        if now - began > within:
             raise TimeoutError(f"still not so after {within:g} s: {fact}")
-        await pause(min(_FIRST + _SHARE * waited, _LONGEST))
+        await pause(min(max(_FIRST + _SHARE * (now - began), _TIMES * (now - looked)), _LONGEST))
