@@ -101,7 +101,7 @@ async def away_too_long(clock: ManualClock, site: InProcessSite) -> None:
 
 async def clock_put_back(clock: ManualClock, site: InProcessSite) -> None:
     await site.pass_time(4)
-    clock.set_back(5)
+    clock.set_back(20)
 
 
 async def clock_put_forward(clock: ManualClock, site: InProcessSite) -> None:
@@ -124,6 +124,15 @@ async def test_one_that_cannot_know_how_long_none_was_there_gives_every_lease_it
         await trouble(clock, first)
     async with server() as again:
         assert await ends(again, claimed) == again.terms.lease_seconds
+
+
+async def test_the_clocks_of_two_servers_may_differ_by_seconds(server: Opens, clock: ManualClock) -> None:
+    async with server() as ahead:
+        _, claimed = await held(ahead)
+        await ahead.pass_time(4)
+    clock.set_back(5)
+    async with server() as again:
+        assert await ends(again, claimed) == again.terms.lease_seconds - 4 + 5
 
 
 async def test_who_stood_still_asks_whether_others_did(site: InProcessSite, server: Opens) -> None:

@@ -1,8 +1,11 @@
 """The writer that commits for many: nobody suffers for another, and nothing is acknowledged that is not kept."""
 
 import asyncio
+import os
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from agentvine.domain.errors import Conflict, Unavailable
 from agentvine.store.history import schema
 from agentvine.store.sqlite import SqliteDatabase, connect
-from agentvine.store.turns import Turns
+from agentvine.store.turns import Turns, lock_of
 from agentvine.store.unit import Unit
 from agentvine.testing.eventually import eventually
 from agentvine.wire.channels import Ring
@@ -113,40 +116,49 @@ async def test_whoever_else_writes_is_waited_for(database: SqliteDatabase, tmp_p
 
 
 async def test_a_turn_lasts_until_all_is_committed(database: SqliteDatabase, tmp_path: Path) -> None:
-    """Nobody else of ours has it while a work runs, and nothing is committed in somebody else's."""
-    turns, looker = Turns(tmp_path / "a.db"), connect(tmp_path / "a.db")
+    """Nobody else of ours can have it while any statement runs, also when all are run again because of one."""
+    turns, seen = Turns(tmp_path / "a.db"), Counter[str]()
 
-    def work(unit: Unit) -> bool:
-        Work("within")(unit)
-        try:
+    def look(statement: str) -> None:
+        seen[statement.split()[0]] += 1
+        with suppress(Unavailable):
             turns.take(0.0)
-        except Unavailable:
-            return True
-        return False
-
-    assert await database.write(work)
-    with pytest.raises(Conflict):
-        await database.write(Work("refused", Conflict("no")))
-    writer = SqliteDatabase(tmp_path / "a.db", busy_seconds=120.0)
-
-    async def write_on() -> None:
-        for turn in range(100):
-            await writer.write(Work(f"{turn:03}"))
-
-    def look_again_and_again() -> None:
-        for _ in range(100):
-            turns.take(120.0)
-            counts = {looker.execute("SELECT COUNT(*) FROM things").fetchone() for _ in range(50)}
             turns.give()
-            assert len(counts) == 1
+            seen["free"] += 1
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(write_on())
-        group.create_task(asyncio.to_thread(look_again_and_again))
-    assert len(await names(database)) == 101
-    await writer.close()
+    database._writer.set_trace_callback(look)
+    works = [Work("a"), Work("b", Conflict("no")), Work("c")]
+    results = [asyncio.ensure_future(database.write(work)) for work in works]
+    await asyncio.wait(results)
+    assert isinstance(results[1].exception(), Conflict)
+    assert await names(database) == ["a", "c"]
+    assert (seen["BEGIN"], seen["ROLLBACK"], seen["COMMIT"]) == (2, 2, 1)  # one rollback is to a savepoint
+    assert not seen["free"]
+    turns.take(0.0)
     turns.close()
-    looker.close()
+
+
+async def test_who_writes_at_the_same_time_is_kept_out(database: SqliteDatabase, tmp_path: Path) -> None:
+    """Also by another name of the file, and after somebody has removed the lock."""
+    (tmp_path / "link.db").symlink_to(tmp_path / "a.db")
+    for path in (tmp_path / "a.db", tmp_path / "link.db"):
+        lock_of(path).unlink()
+        await database.write(Work(path.name))
+        other = Turns(path)
+        other.take(0.0)
+        with pytest.raises(Unavailable, match="another process"):
+            await database.write(Work("late"))
+        other.close()
+    assert await names(database) == ["a.db", "link.db"]
+
+
+def test_what_root_makes_belongs_to_whose_database_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+    if os.geteuid() == 0:
+        os.chown(path, 65_534, 65_534)
+    Turns(path).close()
+    assert (lock_of(path).stat().st_uid, lock_of(path).stat().st_gid) == (path.stat().st_uid, path.stat().st_gid)
 
 
 async def test_who_is_kept_waiting_too_long_is_told(database: SqliteDatabase, tmp_path: Path) -> None:

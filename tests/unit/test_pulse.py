@@ -64,9 +64,10 @@ async def test_who_answered_and_does_no_more_is_ended() -> None:
     part.answers_after = 0
     await part.asked_often()
     assert asked.exit_code is None
-    part.stands_still_at, part.answers_after = part.asked + 3, part.asked + 6
-    await part.asked_often()
-    assert asked.exit_code is None
+    for _ in range(2):  # together it misses more than it may in a row
+        part.stands_still_at, part.answers_after = part.asked + 3, part.asked + 8
+        await part.asked_often()
+        assert asked.exit_code is None
     part.answers_after = inf
     async with asyncio.timeout(60):
         assert await waiting == asked.exit_code == 137

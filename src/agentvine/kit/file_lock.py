@@ -13,6 +13,14 @@ def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
+def is_at(path: Path, handle: int) -> bool:
+    """False if the file was removed, or another one put there, since it was opened: then its lock keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def lock(handle: int) -> bool:
     """Take the lock unless another process, or another descriptor, has it. False if so. Never waits."""
     try:

@@ -33,9 +33,9 @@ def answering(asked: socket.socket) -> Iterator[None]:
                 return
         except BlockingIOError:
             return
-        except ConnectionError:
+        except OSError:
             pass
-        loop.remove_reader(asked)  # the parent is gone
+        loop.remove_reader(asked)  # the parent is gone, or it is no such socket
 
     with asked:
         loop.add_reader(asked, answer)
@@ -98,13 +98,13 @@ class Asked:
         await self._part.terminate(0)
 
     def _ask(self) -> None:
-        with suppress(BlockingIOError, ConnectionError):  # it has not read for long; it has ended
+        with suppress(OSError):  # it has not read for long; it has ended
             self._asking.send(_QUESTION)
 
     def _heard(self) -> bool:
         try:
             heard = bool(self._asking.recv(4096))
-        except (BlockingIOError, ConnectionError):
+        except OSError:
             heard = False
         self._answered = self._answered or heard
         return heard

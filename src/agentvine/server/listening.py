@@ -109,5 +109,5 @@ def pulse(settings: ServerSettings) -> AbstractContextManager[None]:
 def _inherited(fd: int, variable: str) -> socket.socket:
     try:
         return socket.socket(fileno=fd)
-    except OSError as error:
-        raise ConfigurationError(f"{variable}: {fd} is no open socket ({error.strerror})") from error
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigurationError(f"{variable}: {fd} is no open socket ({error})") from error

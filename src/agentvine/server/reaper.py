@@ -7,7 +7,7 @@ taken for silent before he had the time to speak again.
 But leases end as they stand if a server was at work until a moment ago, another one or this one in an earlier life: it
 could be told what this one missed. Else a server that keeps ending and starting would keep the orders of dead workers
 for ever. Rounds are noted in the database (store/rounds.py) for whoever starts, from the second one of a life on, when
-it has also taken requests. What is noted is believed only if it is a little older than now by this server's own clock.
+it has also taken requests. What is noted is believed only if it is not far from now by this server's own clock.
 """
 
 from dataclasses import dataclass
@@ -101,10 +101,13 @@ class Reaper:
             _log.info("leases begin anew", why=why, leases=refreshed)
 
     def _somebody_was_there(self, latest: datetime | None) -> bool:
-        """Whether a server was at work so lately that time may be trusted. A moment yet to come says nothing."""
+        """Whether a server was at work so lately that time may be trusted; its clock may be as much ahead of ours.
+
+        A moment further in the future says nothing.
+        """
         if latest is None:
             return False
-        return timedelta(0) <= self._control.clock.now() - latest <= timedelta(seconds=self._terms.trusted_pause)
+        return abs(self._control.clock.now() - latest) <= timedelta(seconds=self._terms.trusted_pause)
 
     async def _end_waits_from_ahead(self, this: _Round) -> None:
         """Who waits by a clock that was far ahead, and was set right since, waits no longer."""

@@ -160,10 +160,11 @@ class SqliteDatabase(Database):
         self._told = False
         self._closed = False
         try:
+            self._turns = Turns(path)
             self._writer = connect(path, busy_seconds=busy_seconds)
         except sqlite3.OperationalError as error:
+            self._turns.close()
             raise unavailable(f"cannot open the database {path}: {error}") from error
-        self._turns = Turns(path)
         self._threads = [Thread(target=self._write_on, name="store-writer", daemon=True)]
         self._threads += [Thread(target=self._read_on, name="store-reader", daemon=True) for _ in range(_READERS)]
         for thread in self._threads:

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from time import monotonic
 
-from agentvine.kit.file_lock import lock, open_lock, unlock
+from agentvine.kit.file_lock import is_at, lock, open_lock, unlock
 from agentvine.store.database import unavailable
 
 _NAP_SECONDS = 0.0002
@@ -19,8 +19,12 @@ _NAP_SECONDS = 0.0002
 
 
 def lock_of(database: Path) -> Path:
-    """The lock file of a database. Nothing is in it; without a server it may be removed."""
-    return database.with_name(f"{database.name}-turns")
+    """The lock file of a database, where SQLite has its log: beside the file that a link leads to.
+
+    Nothing is in it. It may be removed while no server runs.
+    """
+    real = database.resolve()
+    return real.with_name(f"{real.name}-turns")
 
 
 class Turns:
@@ -29,21 +33,31 @@ class Turns:
     def __init__(self, database: Path) -> None:
         """Raises `Unavailable` if there can be no such file, or no lock on it."""
         self._nap = Event()
-        path = lock_of(database)
+        self._path = lock_of(database)
         try:
-            self._handle = open_lock(path)
+            self._handle = open_lock(self._path)
             lock(self._handle)
             unlock(self._handle)
+            _give_to_owner_of(database, self._handle)
         except OSError as error:
-            raise unavailable(f"cannot lock {path}: {error.strerror}") from error
+            raise unavailable(f"cannot lock {self._path}: {error.strerror}") from error
 
     def take(self, seconds: float) -> None:
         """Wait for the turn. Raises `Unavailable` if another process has had it for so long."""
         give_up = monotonic() + seconds
-        while not lock(self._handle):
+        while not self._has_it():
             if monotonic() >= give_up:
                 raise unavailable("the database is not available: another process has been writing to it all along")
             self._nap.wait(_NAP_SECONDS)
+
+    def _has_it(self) -> bool:
+        if not lock(self._handle):
+            return False
+        if is_at(self._path, self._handle):
+            return True
+        gone, self._handle = self._handle, open_lock(self._path)  # somebody removed it
+        os.close(gone)
+        return False
 
     def give(self) -> None:
         """Let others have it; harmless if it was not had."""
@@ -51,3 +65,10 @@ class Turns:
 
     def close(self) -> None:
         os.close(self._handle)
+
+
+def _give_to_owner_of(database: Path, handle: int) -> None:
+    """What root makes when it only looks must not keep the server out. SQLite does so with its log, too."""
+    if os.geteuid() == 0 and database.exists():
+        owner = database.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)

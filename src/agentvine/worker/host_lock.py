@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from agentvine.kit.doorbell import pause
-from agentvine.kit.file_lock import lock, open_lock
+from agentvine.kit.file_lock import is_at, lock, open_lock
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 
@@ -27,7 +27,7 @@ async def exclusive(path: Path, timeout: float) -> AsyncIterator[int]:
                 if not lock(handle):
                     await pause(delay)
                     delay = min(delay * 2, _LONGEST_PAUSE)
-                elif _is_at(path, handle):
+                elif is_at(path, handle):
                     break
                 else:
                     gone, handle = handle, open_lock(path)
@@ -35,11 +35,3 @@ async def exclusive(path: Path, timeout: float) -> AsyncIterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    """False if the file was removed between its opening and its locking: then its lock keeps nobody out."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
