@@ -15,7 +15,7 @@ from agentvine.server.registry import Registry
 from agentvine.server.submission import Submissions
 from agentvine.server.terms import Terms
 from agentvine.store import listings, repositories
-from agentvine.store.sqlite import SqliteUnit, connect
+from agentvine.store.sqlite_connection import SqliteUnit, connect
 from agentvine.store.unit import for_sqlite
 from agentvine.testing.cast import PUSHED, a_task, registration
 from agentvine.testing.clock import ManualClock
@@ -71,7 +71,9 @@ def look_at_requests(unit: ListeningUnit) -> None:
 
 def check_plans(unit: ListeningUnit, connection: sqlite3.Connection) -> None:
     for sql, parameters in unit.heard.items():
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {for_sqlite(sql).text}", parameters).fetchall()
+        statement = for_sqlite(sql)
+        values = [parameters[name] for name in statement.names]
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", values).fetchall()
         for *_, step in plan:
             assert not step.startswith("SCAN") or "json_each" in step or "CONSTANT" in step, (sql, step)
             assert "TEMP B-TREE" not in step, (sql, step)

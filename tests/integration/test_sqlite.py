@@ -3,17 +3,21 @@
 import asyncio
 import os
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from agentvine.domain.errors import Conflict, Unavailable
 from agentvine.store.history import schema
-from agentvine.store.sqlite import SqliteDatabase, connect
+from agentvine.store.sqlite import SqliteDatabase
+from agentvine.store.sqlite_connection import connect
 from agentvine.store.turns import Turns, lock_of
 from agentvine.store.unit import Unit
 from agentvine.testing.eventually import eventually
@@ -53,11 +57,12 @@ async def names(database: SqliteDatabase) -> list[str]:
     return [row["name"] for row in rows]
 
 
-async def test_one_that_fails_does_not_hurt_the_others(database: SqliteDatabase) -> None:
+@pytest.mark.parametrize("brief", [True, False])
+async def test_one_that_fails_does_not_hurt_the_others(database: SqliteDatabase, brief: bool) -> None:
     rung: list[Ring] = []
     database.listen(rung.extend)
     works = [Work(f"{number:02}", Conflict("no") if number % 5 == 3 else None) for number in range(40)]
-    results = [asyncio.ensure_future(database.write(work)) for work in works]
+    results = [asyncio.ensure_future(database.write(work, brief=brief)) for work in works]
     await asyncio.wait(results)
     good = [work.name for work in works if work.error is None]
     assert await names(database) == good
@@ -126,7 +131,7 @@ async def test_a_turn_lasts_until_all_is_committed(database: SqliteDatabase, tmp
             turns.give()
             seen["free"] += 1
 
-    database._writer.set_trace_callback(look)
+    database._writer._connection.set_trace_callback(look)
     works = [Work("a"), Work("b", Conflict("no")), Work("c")]
     results = [asyncio.ensure_future(database.write(work)) for work in works]
     await asyncio.wait(results)
@@ -188,6 +193,74 @@ async def test_another_server_may_add_columns(database: SqliteDatabase) -> None:
     assert await first() == {"name": "a", "size": 0, "colour": "red"}
 
 
+class Brief:
+    """Says in which thread its statements ran, and takes `seconds` for it."""
+
+    def __init__(self, database: SqliteDatabase, seconds: float = 0.0) -> None:
+        self.database = database
+        self.seconds = seconds
+        self.threads: dict[str, int] = {}
+
+    async def write(self, name: str, *, brief: bool = True) -> str:
+        self.database._writer._connection.set_trace_callback(self._note)
+        return await self.database.write(partial(self._work, name), brief=brief)
+
+    def _work(self, name: str, unit: Unit) -> str:
+        until = monotonic() + self.seconds
+        while monotonic() < until:
+            unit.one("SELECT 1")
+        return Work(name)(unit)
+
+    def _note(self, statement: str) -> None:
+        self.threads[statement.split()[0]] = threading.get_ident()
+
+    def here(self) -> set[str]:
+        """The statements that the event loop's thread ran."""
+        return {statement for statement, thread in self.threads.items() if thread == threading.get_ident()}
+
+
+async def test_brief_works_run_in_the_loops_thread_and_are_committed_in_another(database: SqliteDatabase) -> None:
+    works = Brief(database)
+    await works.write("a")
+    assert works.here() >= {"BEGIN", "INSERT"}
+    assert "COMMIT" in works.threads.keys() - works.here()
+    await works.write("b", brief=False)
+    assert not works.here()
+    async with asyncio.TaskGroup() as group:
+        for name, brief in (("c", True), ("d", False), ("e", True)):
+            group.create_task(works.write(name, brief=brief))
+    assert not works.here()  # they are in one transaction
+    assert await names(database) == ["a", "b", "c", "d", "e"]
+
+
+async def test_the_loop_waits_for_nobody(database: SqliteDatabase, tmp_path: Path) -> None:
+    """Neither for another server nor for another program, which may write as long as they like."""
+    patient, works = SqliteDatabase(tmp_path / "a.db", busy_seconds=120.0), []
+    turns, other = Turns(tmp_path / "a.db"), connect(tmp_path / "a.db")
+    turns.take(0.0)
+    works.append(asyncio.create_task(Brief(patient).write("a")))
+    assert await names(database) == []
+    turns.give()
+    assert await works[0] == "a"
+    other.execute("BEGIN IMMEDIATE")
+    works.append(asyncio.create_task(Brief(patient).write("b")))
+    assert await names(database) == ["a"]
+    other.execute("ROLLBACK")
+    assert await works[1] == "b"
+    await patient.close()
+    other.close()
+    turns.close()
+
+
+async def test_brief_works_that_are_not_lose_the_loops_trust(database: SqliteDatabase) -> None:
+    slow = Brief(database, seconds=0.02)
+    await slow.write("a")
+    assert "INSERT" in slow.here()
+    quick = Brief(database)
+    await quick.write("b")
+    assert not quick.here()
+
+
 async def test_a_full_disk_passes(database: SqliteDatabase) -> None:
     def grow(unit: Unit) -> None:
         unit.run("INSERT INTO things (name) VALUES (:name)", name="x" * 1_000_000)
@@ -230,10 +303,11 @@ async def test_a_damaged_file_ends_it(tmp_path: Path) -> None:
 
 
 async def test_closing_finishes_what_is_queued(database: SqliteDatabase, tmp_path: Path) -> None:
-    results = [asyncio.ensure_future(database.write(Work(f"{number:02}"))) for number in range(30)]
+    works = [Work(f"{number:03}") for number in range(200)]
+    results = [asyncio.ensure_future(database.write(work, brief=number % 40 > 0)) for number, work in enumerate(works)]
     await asyncio.wait(results[:1])
     await database.close()
-    assert [result.result() for result in results] == [f"{number:02}" for number in range(30)]
+    assert [result.result() for result in results] == [work.name for work in works]
     with pytest.raises(Unavailable):
         await database.write(Work("late"))
 

@@ -31,7 +31,7 @@ from agentvine.store.engine import open_database
 from agentvine.store.migrate import migrate
 from agentvine.store.plain import DatabaseNotUsable, Snapshot
 from agentvine.store.revision import DatabaseDamaged
-from agentvine.store.sqlite import copy_database
+from agentvine.store.sqlite_connection import copy_database
 from agentvine.store.turns import lock_of
 from agentvine.store.unit import Unit
 

@@ -31,6 +31,7 @@ from agentvine.server.planted import planted
 from agentvine.server.terms import Terms
 from agentvine.store import executions, repositories, requests, tasks, work_orders, workers
 from agentvine.store.executions import Ending, Kept
+from agentvine.store.rows import build
 from agentvine.store.unit import Row, Unit
 from agentvine.wire import messages as m
 from agentvine.wire.channels import Ring
@@ -108,16 +109,19 @@ class Orders:
         """`known` False: nobody has said anything of its repository."""
         assert order.lease  # noqa: S101 - it was just claimed
         allowed = allowance(unit, order, self._clock.now()) if known else Allowance()
-        return m.Claimed(
-            order=order,
-            task=task.model_copy(update={"status": order.task_status}),
-            lease=order.lease,
-            lease_seconds=self._terms.lease_seconds,
-            budget_left_usd=max(min(budget_usd - order.spent_usd, allowed.left_usd), 0.0),
-            rules=allowed.rules,
-            earlier=earlier(unit, order.id, order.lease_token, order.updated_at) if order.attempts > 1 else None,
-            follows=followed(unit, task) if task.asked.follows is not None else None,
-            grows=growing(unit, task),
+        return build(
+            m.Claimed,
+            {
+                "order": order,
+                "task": task.model_copy(update={"status": order.task_status}),
+                "lease": order.lease,
+                "lease_seconds": self._terms.lease_seconds,
+                "budget_left_usd": max(min(budget_usd - order.spent_usd, allowed.left_usd), 0.0),
+                "earlier": earlier(unit, order.id, order.lease_token, order.updated_at) if order.attempts > 1 else None,
+                "rules": allowed.rules,
+                "follows": followed(unit, task) if task.asked.follows is not None else None,
+                "grows": growing(unit, task),
+            },
         )
 
     def _claimed_before(self, unit: Unit, ask: m.ClaimRequest) -> m.Claimed:
@@ -314,8 +318,6 @@ class Orders:
         told = Told(told.actor, kept.execution, told.data)
         after = self._move(unit, order, move, told, usage.cost_usd)
         executions.finish(unit, kept.execution.id, ending, usage)
-        if usage.cost_usd:
-            repositories.spent(unit, order.repository, usage.cost_usd, ending.at)
         unit.ring(Ring(kind="transcript", execution_id=kept.execution.id))
         return after
 
@@ -328,12 +330,15 @@ class Orders:
         if work_orders.claimable(after, after.updated_at):
             unit.ring(claimable_ring(after))
         if after.status in TERMINAL or after.status is not order.status is OrderStatus.RUNNING:
-            self._see_to_others(unit, order, after)
+            self._see_to_others(unit, order, after, cost_usd)
         return after
 
-    def _see_to_others(self, unit: Unit, before: WorkOrder, after: WorkOrder) -> None:
-        """Withdraw what an order that ended has asked, let those go on that needed it, wake those it kept waiting."""
+    def _see_to_others(self, unit: Unit, before: WorkOrder, after: WorkOrder, cost_usd: float) -> None:
+        """Charge its repository, withdraw what an order that ended has asked, let go on what needed it, wake those that
+        it kept waiting."""
         aftermath = work_orders.aftermath(unit, after)
+        if aftermath.known and cost_usd:
+            repositories.spent(unit, after.repository, cost_usd, after.updated_at)
         if aftermath.asking and after.status in TERMINAL:
             requests.withdraw_open(unit, after.id)
         if aftermath.needed and after.status is OrderStatus.COMPLETED:

@@ -6,6 +6,7 @@ who may speak, waiting, and files. What is one stands in `control_plane.py`, `co
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from random import Random, SystemRandom
 from typing import TypeVar
 
@@ -56,6 +57,8 @@ from agentvine.wire.lending import HandedCredential
 
 T = TypeVar("T")
 _FEW_PARKED = 100
+_BRIEF = frozenset({"claim", "start", "renew", "phase", "complete"})
+"""Operations that a fleet makes all the time, and that touch a few rows each."""
 
 
 class ControlPlaneService:
@@ -373,6 +376,7 @@ class WorkerDesk:
         return ErrandDesk(service.database, service.clock, service.bells, service.errands, self._key)
 
     async def _write(self, work: Callable[[Unit], T], operation: str | None = None) -> T:
+        write = partial(self._service.database.write, brief=operation in _BRIEF)
         if operation is None:
-            return await self._service.database.write(work)
-        return await failpoints.committed(operation, self._service.database.write, work, database_out_of_reach)
+            return await write(work)
+        return await failpoints.committed(operation, write, work, database_out_of_reach)

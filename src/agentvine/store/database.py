@@ -29,11 +29,12 @@ def database_out_of_reach() -> Unavailable:
 class Job:
     """A unit of work on its way, and how it ended. `future` belongs to the caller's event loop."""
 
-    __slots__ = ("error", "future", "result", "rings", "work")
+    __slots__ = ("brief", "error", "future", "result", "rings", "work")
 
-    def __init__(self, work: Work[Any], future: "asyncio.Future[Any]") -> None:
+    def __init__(self, work: Work[Any], future: "asyncio.Future[Any]", *, brief: bool = False) -> None:
         self.work = work
         self.future = future
+        self.brief = brief
         self.result: Any = None
         self.error: BaseException | None = None
         self.rings: Sequence[Ring] = ()
@@ -58,14 +59,17 @@ class Database(ABC):
         """Have `announce` called, in the event loop, with the rings of what was committed."""
         self._announce = announce
 
-    async def write(self, work: Work[T]) -> T:
-        """Run `work` in a transaction; it is durable when this returns."""
+    async def write(self, work: Work[T], *, brief: bool = False) -> T:
+        """Run `work` in a transaction; it is durable when this returns.
+
+        `brief`: it takes about a millisecond at most and waits for nothing, so it may run in the event loop's thread.
+        """
         self._check_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         if not self._gathered:
             loop.call_soon(self._hand_over)
-        self._gathered.append(Job(work, future))
+        self._gathered.append(Job(work, future, brief=brief))
         return await future
 
     def _hand_over(self) -> None:
@@ -96,8 +100,12 @@ class Database(ABC):
 
     def _settled(self, jobs: Sequence[Job]) -> None:
         """Tell the callers; called in a thread."""
+        self._in_loop_of(jobs, self._settle)
+
+    def _in_loop_of(self, jobs: Sequence[Job], call: Callable[[Sequence[Job]], None]) -> None:
+        """Have `call(jobs)` made in the callers' event loop; called in a thread."""
         try:
-            jobs[0].future.get_loop().call_soon_threadsafe(self._settle, jobs)
+            jobs[0].future.get_loop().call_soon_threadsafe(call, jobs)
         except RuntimeError:
             return  # the loop is closed: nobody waits any more
 

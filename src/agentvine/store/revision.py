@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from agentvine.store.address import sqlite_path
-from agentvine.store.sqlite import connect
+from agentvine.store.sqlite_connection import connect
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 _PRESENT = "SELECT version_num FROM alembic_version"
