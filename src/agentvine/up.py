@@ -7,7 +7,6 @@ each on a socket of its own at the same port: callers of one that crashed come t
 """
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
@@ -27,6 +26,7 @@ from agentvine.client.transport import APIClient
 from agentvine.domain.errors import AgentVineError
 from agentvine.domain.worker_types import WorkerType
 from agentvine.kit.configuration import ConfigurationError
+from agentvine.kit.file_lock import lock, open_lock
 from agentvine.kit.log_files import kept_small
 from agentvine.kit.logs import logger
 from agentvine.kit.process import Running, spawn
@@ -314,14 +314,15 @@ async def _hurry(workers: Sequence[Kept], shutdown: Shutdown) -> None:
 @contextmanager
 def _alone(data: Path) -> Iterator[None]:
     """Hold the data directory, so that no second `agentvine up` uses it at the same time."""
-    with (data / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    handle = open_lock(data / "up.lock")
+    try:
+        if not lock(handle):
             raise CannotStart(
                 f"another `agentvine up` uses {data}; stop it, or give this one a directory of its own with --data"
-            ) from error
+            )
         yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

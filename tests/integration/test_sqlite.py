@@ -157,6 +157,17 @@ async def test_who_writes_at_the_same_time_is_kept_out(database: SqliteDatabase,
     assert await names(database) == ["a.db", "link.db"]
 
 
+@pytest.mark.parametrize("brief", [True, False])
+async def test_a_lock_that_cannot_be_made_again_is_told(database: SqliteDatabase, tmp_path: Path, brief: bool) -> None:
+    path = lock_of(tmp_path / "a.db")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Unavailable, match="cannot lock"):
+        await database.write(Work("a"), brief=brief)
+    path.rmdir()
+    assert await database.write(Work("a"), brief=brief) == "a"
+
+
 def test_what_root_makes_belongs_to_whose_database_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.touch()

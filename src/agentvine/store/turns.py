@@ -43,7 +43,7 @@ class Turns:
             raise unavailable(f"cannot lock {self._path}: {error.strerror}") from error
 
     def take(self, seconds: float) -> None:
-        """Wait for the turn. Raises `Unavailable` if another process has had it for so long."""
+        """Wait for the turn. Raises `Unavailable` if another process has had it for so long, or there is no lock."""
         give_up = monotonic() + seconds
         while not self._has_it():
             if monotonic() >= give_up:
@@ -55,7 +55,10 @@ class Turns:
             return False
         if is_at(self._path, self._handle):
             return True
-        gone, self._handle = self._handle, open_lock(self._path)  # somebody removed it
+        try:
+            gone, self._handle = self._handle, open_lock(self._path)  # somebody removed it
+        except OSError as error:
+            raise unavailable(f"cannot lock {self._path}: {error.strerror}") from error
         os.close(gone)
         return False
 
