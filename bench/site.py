@@ -16,6 +16,7 @@ from agentvine.broker.embedded import EmbeddedBroker
 from agentvine.client.admin import HTTPFrontDesk
 from agentvine.client.transport import APIClient
 from agentvine.domain.task import NewTask
+from agentvine.domain.work_order import OrderStatus
 from agentvine.kit.doorbell import pause
 from agentvine.kit.process import Running, spawn
 from agentvine.server.machine import Keys, database_url, machine_keys
@@ -33,6 +34,11 @@ class Site:
     keys: Keys
     data: Path
     desk: HTTPFrontDesk
+
+    async def fill(self, count: int) -> None:
+        """Have at least so many orders wait."""
+        waiting = (await self.desk.queue()).totals.get(OrderStatus.PENDING, 0)
+        await self.submit(max(count - waiting, 0))
 
     async def submit(self, count: int) -> None:
         """Queue so many orders."""

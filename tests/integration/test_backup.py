@@ -1,6 +1,7 @@
 """Copies of everything: whole, checked before they are put back, and harmless to whoever still works."""
 
 import asyncio
+import io
 import json
 import shutil
 import sqlite3
@@ -192,17 +193,16 @@ def _changed(archive: Path) -> None:
 
 def _rewritten(archive: Path, **other: object) -> None:
     """As if another program had written it: the manifest says something else."""
-    folder = archive.with_name("unpacked")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    manifest = json.loads((folder / "manifest.json").read_text()) | other
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    archive.unlink()
-    with tarfile.open(archive, "w") as tar:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                tar.add(path, path.relative_to(folder).as_posix())
-    shutil.rmtree(folder)
+    written = archive.rename(archive.with_name("as-written"))
+    with tarfile.open(written) as source, tarfile.open(archive, "w") as target:
+        for member in sorted(source.getmembers(), key=lambda member: member.name):
+            file = source.extractfile(member)
+            content = file.read() if file is not None else b""
+            if member.name == "manifest.json":
+                content = json.dumps(json.loads(content) | other).encode()
+                member.size = len(content)
+            target.addfile(member, io.BytesIO(content))
+    written.unlink()
 
 
 def _newer(archive: Path) -> None:

@@ -34,9 +34,12 @@ class Model(BaseModel):
         if deep:
             return super().model_copy(update=update, deep=True)
         changes = update or {}
+        named = self.__pydantic_fields_set__
         copied = self.__class__.__new__(self.__class__)
         object.__setattr__(copied, "__dict__", {**self.__dict__, **changes})
-        object.__setattr__(copied, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changes.keys())
+        if not changes.keys() <= named:
+            named = named | changes.keys()
+        object.__setattr__(copied, "__pydantic_fields_set__", named)
         object.__setattr__(copied, "__pydantic_extra__", None)
         object.__setattr__(copied, "__pydantic_private__", None)
         return copied

@@ -4,6 +4,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agentvine.kit.importing import importing
 from agentvine.server.api.hot import HOT
 from agentvine.server.gate import Gate
 from agentvine.server.services import Services
@@ -40,6 +41,7 @@ def create_app(services: Services) -> Gate:
 
 
 def _put_together() -> ASGIApp:
-    from agentvine.server.application import application
+    with importing():
+        from agentvine.server.application import application
 
-    return application()
+        return application()

@@ -1,6 +1,6 @@
 """The door to a database.
 
-open_database("sqlite:///var/agentvine.db")   one writer thread that groups commits (sqlite.py)
+open_database("sqlite:///var/agentvine.db")   one writing connection, commits in groups (sqlite.py)
 open_database("postgresql://host/agentvine")  a few threads with a connection each (postgresql.py)
 """
 

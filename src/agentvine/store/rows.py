@@ -2,6 +2,7 @@
 so that a rule which is tightened later does not make old rows unreadable."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import orjson
@@ -14,6 +15,12 @@ _MICROSECOND = timedelta(microseconds=1)
 _set = object.__setattr__
 
 
+@cache
+def _fields_of(model: type[BaseModel]) -> set[str]:
+    """The names of all its fields. Not to be changed: instances share it, and theirs are frozen."""
+    return set(model.model_fields)
+
+
 def build(model: type[M], values: dict[str, Any]) -> M:
     """An instance that holds `values`, which must name every field and be of the right types already.
 
@@ -21,7 +28,7 @@ def build(model: type[M], values: dict[str, Any]) -> M:
     """
     instance = model.__new__(model)
     _set(instance, "__dict__", values)
-    _set(instance, "__pydantic_fields_set__", set(values))
+    _set(instance, "__pydantic_fields_set__", _fields_of(model))
     _set(instance, "__pydantic_extra__", None)
     _set(instance, "__pydantic_private__", None)
     return instance

@@ -28,7 +28,7 @@ def lock_of(database: Path) -> Path:
 
 
 class Turns:
-    """The lock beside a database file. For one thread."""
+    """The lock beside a database file. Not for two threads at the same time."""
 
     def __init__(self, database: Path) -> None:
         """Raises `Unavailable` if there can be no such file, or no lock on it."""
