@@ -3,13 +3,10 @@
 import asyncio
 import os
 import sqlite3
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -22,39 +19,14 @@ from agentvine.store.turns import Turns, lock_of
 from agentvine.store.unit import Unit
 from agentvine.testing.eventually import eventually
 from agentvine.wire.channels import Ring
-
-RING = Ring(kind="event")
+from tests.integration.things import Work, a_file_of_things, names
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    path = tmp_path / "a.db"
-    with connect(path) as connection:
-        connection.execute("CREATE TABLE things (name TEXT PRIMARY KEY, size INTEGER NOT NULL DEFAULT 0)")
-    connection.close()
-    database = SqliteDatabase(path, busy_seconds=0.1)
+    database = SqliteDatabase(a_file_of_things(tmp_path), busy_seconds=0.1)
     yield database
     await database.close()
-
-
-class Work:
-    """Writes a thing, rings, and then raises `error` if there is one."""
-
-    def __init__(self, name: str, error: Exception | None = None) -> None:
-        self.name = name
-        self.error = error
-
-    def __call__(self, unit: Unit) -> str:
-        unit.run("INSERT INTO things (name) VALUES (:name)", name=self.name)
-        unit.ring(RING)
-        if self.error is not None:
-            raise self.error
-        return self.name
-
-
-async def names(database: SqliteDatabase) -> list[str]:
-    rows = await database.read(lambda unit: unit.all("SELECT name FROM things ORDER BY name"))
-    return [row["name"] for row in rows]
 
 
 @pytest.mark.parametrize("brief", [True, False])
@@ -69,6 +41,38 @@ async def test_one_that_fails_does_not_hurt_the_others(database: SqliteDatabase,
     assert [result.result() for result in results if result.exception() is None] == good
     assert sum(isinstance(result.exception(), Conflict) for result in results) == len(works) - len(good)
     assert len(rung) == len(good)
+
+
+@pytest.mark.parametrize("brief", [True, False])
+async def test_one_alone_that_fails_leaves_nothing(database: SqliteDatabase, brief: bool) -> None:
+    rung: list[Ring] = []
+    database.listen(rung.extend)
+    for error, told in ((Conflict("no"), Conflict), (StopIteration(), RuntimeError)):
+        with pytest.raises(told):
+            await database.write(Work("a", error), brief=brief)
+    assert await names(database) == []
+    assert not rung
+
+
+@pytest.mark.parametrize("brief", [True, False])
+@pytest.mark.parametrize(
+    "statement",
+    ["ROLLBACK", "INSERT INTO parts (thing) VALUES ('missing')"],
+    ids=["one ends the transaction", "the commit is refused"],
+)
+async def test_what_is_not_committed_is_not_acknowledged(database: SqliteDatabase, statement: str, brief: bool) -> None:
+    rung: list[Ring] = []
+    database.listen(rung.extend)
+    table = "CREATE TABLE parts (thing TEXT REFERENCES things (name) DEFERRABLE INITIALLY DEFERRED)"
+    await database.write(lambda unit: unit.run(table))
+    works: list[Callable[[Unit], object]] = [Work("a"), lambda unit: unit.run(statement), Work("b")]
+    results = [asyncio.ensure_future(database.write(work, brief=brief)) for work in works]
+    await asyncio.wait(results)
+    assert [result.exception() is None for result in results] == [False, False, False]
+    assert not rung
+    assert await names(database) == []
+    assert await database.write(Work("c"), brief=brief) == "c"
+    assert await names(database) == ["c"]
 
 
 async def test_a_statement_that_fails_is_its_works_own_affair(database: SqliteDatabase) -> None:
@@ -120,7 +124,8 @@ async def test_whoever_else_writes_is_waited_for(database: SqliteDatabase, tmp_p
         await one.close()
 
 
-async def test_a_turn_lasts_until_all_is_committed(database: SqliteDatabase, tmp_path: Path) -> None:
+@pytest.mark.parametrize("brief", [True, False])
+async def test_a_turn_lasts_until_all_is_committed(database: SqliteDatabase, tmp_path: Path, brief: bool) -> None:
     """Nobody else of ours can have it while any statement runs, also when all are run again because of one."""
     turns, seen = Turns(tmp_path / "a.db"), Counter[str]()
 
@@ -133,11 +138,14 @@ async def test_a_turn_lasts_until_all_is_committed(database: SqliteDatabase, tmp
 
     database._writer._connection.set_trace_callback(look)
     works = [Work("a"), Work("b", Conflict("no")), Work("c")]
-    results = [asyncio.ensure_future(database.write(work)) for work in works]
+    results = [asyncio.ensure_future(database.write(work, brief=brief)) for work in works]
     await asyncio.wait(results)
     assert isinstance(results[1].exception(), Conflict)
     assert await names(database) == ["a", "c"]
-    assert (seen["BEGIN"], seen["ROLLBACK"], seen["COMMIT"]) == (2, 2, 1)  # one rollback is to a savepoint
+    tries = 3 if brief else 2  # in the loop, in the thread, and there behind savepoints
+    assert (seen["BEGIN"], seen["ROLLBACK"], seen["COMMIT"]) == (tries, tries, 1)  # one rollback is to a savepoint
+    await database.write(Work("d"), brief=brief)
+    assert (seen["BEGIN"], seen["COMMIT"]) == (tries + 1, 2)
     assert not seen["free"]
     turns.take(0.0)
     turns.close()
@@ -204,82 +212,15 @@ async def test_another_server_may_add_columns(database: SqliteDatabase) -> None:
     assert await first() == {"name": "a", "size": 0, "colour": "red"}
 
 
-class Brief:
-    """Says in which thread its statements ran, and takes `seconds` for it."""
-
-    def __init__(self, database: SqliteDatabase, seconds: float = 0.0) -> None:
-        self.database = database
-        self.seconds = seconds
-        self.threads: dict[str, int] = {}
-
-    async def write(self, name: str, *, brief: bool = True) -> str:
-        self.database._writer._connection.set_trace_callback(self._note)
-        return await self.database.write(partial(self._work, name), brief=brief)
-
-    def _work(self, name: str, unit: Unit) -> str:
-        until = monotonic() + self.seconds
-        while monotonic() < until:
-            unit.one("SELECT 1")
-        return Work(name)(unit)
-
-    def _note(self, statement: str) -> None:
-        self.threads[statement.split()[0]] = threading.get_ident()
-
-    def here(self) -> set[str]:
-        """The statements that the event loop's thread ran."""
-        return {statement for statement, thread in self.threads.items() if thread == threading.get_ident()}
-
-
-async def test_brief_works_run_in_the_loops_thread_and_are_committed_in_another(database: SqliteDatabase) -> None:
-    works = Brief(database)
-    await works.write("a")
-    assert works.here() >= {"BEGIN", "INSERT"}
-    assert "COMMIT" in works.threads.keys() - works.here()
-    await works.write("b", brief=False)
-    assert not works.here()
-    async with asyncio.TaskGroup() as group:
-        for name, brief in (("c", True), ("d", False), ("e", True)):
-            group.create_task(works.write(name, brief=brief))
-    assert not works.here()  # they are in one transaction
-    assert await names(database) == ["a", "b", "c", "d", "e"]
-
-
-async def test_the_loop_waits_for_nobody(database: SqliteDatabase, tmp_path: Path) -> None:
-    """Neither for another server nor for another program, which may write as long as they like."""
-    patient, works = SqliteDatabase(tmp_path / "a.db", busy_seconds=120.0), []
-    turns, other = Turns(tmp_path / "a.db"), connect(tmp_path / "a.db")
-    turns.take(0.0)
-    works.append(asyncio.create_task(Brief(patient).write("a")))
-    assert await names(database) == []
-    turns.give()
-    assert await works[0] == "a"
-    other.execute("BEGIN IMMEDIATE")
-    works.append(asyncio.create_task(Brief(patient).write("b")))
-    assert await names(database) == ["a"]
-    other.execute("ROLLBACK")
-    assert await works[1] == "b"
-    await patient.close()
-    other.close()
-    turns.close()
-
-
-async def test_brief_works_that_are_not_lose_the_loops_trust(database: SqliteDatabase) -> None:
-    slow = Brief(database, seconds=0.02)
-    await slow.write("a")
-    assert "INSERT" in slow.here()
-    quick = Brief(database)
-    await quick.write("b")
-    assert not quick.here()
-
-
-async def test_a_full_disk_passes(database: SqliteDatabase) -> None:
+@pytest.mark.parametrize("brief", [True, False])
+async def test_a_full_disk_passes(database: SqliteDatabase, brief: bool) -> None:
     def grow(unit: Unit) -> None:
         unit.run("INSERT INTO things (name) VALUES (:name)", name="x" * 1_000_000)
 
     await database.write(Work("before"))
     await database.write(lambda unit: unit.one("PRAGMA max_page_count = 10"))
     async with asyncio.TaskGroup() as group:
-        attempts = [group.create_task(_outcome(database, grow)) for _ in range(3)]
+        attempts = [group.create_task(_outcome(database, grow, brief)) for _ in range(3)]
     assert all(isinstance(attempt.result(), Unavailable) for attempt in attempts)
     assert await names(database) == ["before"]
     await database.write(lambda unit: unit.one("PRAGMA max_page_count = 1000000"))
@@ -287,14 +228,15 @@ async def test_a_full_disk_passes(database: SqliteDatabase) -> None:
     assert len(await names(database)) == 2
 
 
-async def _outcome(database: SqliteDatabase, work: object) -> object:
+async def _outcome(database: SqliteDatabase, work: object, brief: bool) -> object:
     try:
-        return await database.write(work)  # type: ignore[arg-type]
+        return await database.write(work, brief=brief)  # type: ignore[arg-type]
     except Unavailable as error:
         return error
 
 
-async def test_a_damaged_file_ends_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("brief", [True, False])
+async def test_a_damaged_file_ends_it(tmp_path: Path, brief: bool) -> None:
     path = tmp_path / "a.db"
     with connect(path) as connection:
         connection.execute("CREATE TABLE things (name TEXT PRIMARY KEY, size INTEGER NOT NULL DEFAULT 0)")
@@ -306,7 +248,7 @@ async def test_a_damaged_file_ends_it(tmp_path: Path) -> None:
     told: list[BaseException] = []
     database = SqliteDatabase(path, told.append)
     with pytest.raises(Unavailable):
-        await database.write(lambda unit: unit.run("UPDATE things SET size = 1"))
+        await database.write(lambda unit: unit.run("UPDATE things SET size = 1"), brief=brief)
     await eventually(lambda: told)
     with pytest.raises(Unavailable):
         await database.write(Work("more"))

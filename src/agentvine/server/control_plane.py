@@ -334,11 +334,9 @@ class Orders:
         return after
 
     def _see_to_others(self, unit: Unit, before: WorkOrder, after: WorkOrder, cost_usd: float) -> None:
-        """Charge its repository, withdraw what an order that ended has asked, let go on what needed it, wake those that
-        it kept waiting."""
+        """Withdraw what an order that ended has asked, let those go on that needed it, wake those it kept waiting, and
+        charge its repository."""
         aftermath = work_orders.aftermath(unit, after)
-        if aftermath.known and cost_usd:
-            repositories.spent(unit, after.repository, cost_usd, after.updated_at)
         if aftermath.asking and after.status in TERMINAL:
             requests.withdraw_open(unit, after.id)
         if aftermath.needed and after.status is OrderStatus.COMPLETED:
@@ -348,6 +346,8 @@ class Orders:
         if was_full and before.status is OrderStatus.RUNNING:
             for type_ in TaskType:
                 unit.ring(Ring(kind="claimable", type=type_, repository=after.repository))
+        if aftermath.known and cost_usd:
+            repositories.spent(unit, after.repository, cost_usd, after.updated_at)
 
 
 def _check_open(ask: m.ClaimRequest, answered: int) -> None:

@@ -100,12 +100,8 @@ class Database(ABC):
 
     def _settled(self, jobs: Sequence[Job]) -> None:
         """Tell the callers; called in a thread."""
-        self._in_loop_of(jobs, self._settle)
-
-    def _in_loop_of(self, jobs: Sequence[Job], call: Callable[[Sequence[Job]], None]) -> None:
-        """Have `call(jobs)` made in the callers' event loop; called in a thread."""
         try:
-            jobs[0].future.get_loop().call_soon_threadsafe(call, jobs)
+            jobs[0].future.get_loop().call_soon_threadsafe(self._settle, jobs)
         except RuntimeError:
             return  # the loop is closed: nobody waits any more
 
@@ -117,7 +113,9 @@ class Database(ABC):
             rings += job.rings
             if job.future.cancelled():
                 continue
-            if job.error is not None:
+            if isinstance(job.error, StopIteration):  # no future takes that
+                job.future.set_exception(RuntimeError("a work raised StopIteration"))
+            elif job.error is not None:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.result)

@@ -12,21 +12,23 @@ Several processes of one machine may write to one file. They take turns (turns.p
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
 
+from agentvine.domain.errors import Unavailable
 from agentvine.store.database import QUEUE_LIMIT, Database, Job, unavailable
-from agentvine.store.sqlite_connection import BUSY_SECONDS, SqliteUnit, connect
+from agentvine.store.sqlite_connection import BUSY_SECONDS, SqliteUnit, opened
 from agentvine.store.sqlite_disk import Disk
 from agentvine.store.sqlite_writer import Writer
 from agentvine.store.unit import Dialect
 
 _BATCH_LIMIT = 32
 _READERS = 2
-_BRIEF_SECONDS = 0.005
-"""Works that take longer on average are not brief, whatever was said of them."""
+_HERE_SECONDS = 0.05
+"""So long works may hold up the event loop. If that is not enough they are not brief, whatever was said of them."""
 _DISTRUST_SECONDS = 10.0
 """How long no work is taken for brief after that."""
 
@@ -43,11 +45,19 @@ class SqliteDatabase(Database):
         *,
         busy_seconds: float = BUSY_SECONDS,
     ) -> None:
-        """`busy_seconds`: how long to wait for other servers that write to the file, and as long for other programs."""
+        """`busy_seconds`: how long to wait for other servers that write to the file, and as long for other programs.
+
+        Raises `Unavailable` if the file cannot be opened.
+        """
         super().__init__(on_fatal)
-        self._path = path
         self._disk = Disk(path)
         self._writer = Writer(path, self._disk, busy_seconds)
+        try:
+            readers = [opened(path) for _ in range(_READERS)]
+        except Unavailable:
+            self._writer.close()
+            raise
+        self._loop: asyncio.AbstractEventLoop
         self._waiting: list[Job] = []
         self._under_way = False
         self._distrust_until = 0.0
@@ -56,7 +66,9 @@ class SqliteDatabase(Database):
         self._told = False
         self._closed = False
         self._threads = [Thread(target=self._write_on, name="store-writer", daemon=True)]
-        self._threads += [Thread(target=self._read_on, name="store-reader", daemon=True) for _ in range(_READERS)]
+        self._threads += [
+            Thread(target=self._read_on, args=(reader,), name="store-reader", daemon=True) for reader in readers
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -67,6 +79,7 @@ class SqliteDatabase(Database):
             raise unavailable("too much is waiting for the database")
 
     def _queue_writes(self, jobs: list[Job]) -> None:
+        self._loop = asyncio.get_running_loop()  # before it looks: whoever has just committed tells this one to go on
         self._waiting += jobs
         self._go_on()
 
@@ -108,9 +121,9 @@ class SqliteDatabase(Database):
         began = monotonic()
         if began < self._distrust_until or not all(job.brief for job in batch):
             return False
-        ran = self._writer.run_at_once(batch)
+        ran = self._writer.run_at_once(batch, _HERE_SECONDS)
         ended = monotonic()
-        if ended - began > _BRIEF_SECONDS * len(batch):
+        if ended - began > _HERE_SECONDS:
             self._distrust_until = ended + _DISTRUST_SECONDS
         return ran
 
@@ -120,14 +133,15 @@ class SqliteDatabase(Database):
             if not ran:
                 self._writer.run(batch)
             self._writer.commit(batch)
-            self._in_loop_of(batch, self._written)
+            self._under_way = False
+            self._settled(batch)
             self._tell_of_the_end(batch)
+            with suppress(RuntimeError):  # it is closed: nothing waits in it any more
+                self._loop.call_soon_threadsafe(self._go_on_after_answers, self._loop)
 
-    def _written(self, batch: Sequence[Job]) -> None:
-        self._settle(batch)
-        self._under_way = False
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._go_on)  # two rounds on, when the answers to these have been sent
+    def _go_on_after_answers(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Go on two rounds later: in the first callers hear how their works ended, in the second they are answered."""
+        loop.call_soon(loop.call_soon, self._go_on)
 
     def _tell_of_the_end(self, jobs: Sequence[Job]) -> None:
         if self._disk.failed and not self._told:
@@ -136,8 +150,7 @@ class SqliteDatabase(Database):
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read_on(self) -> None:
-        connection = connect(self._path)
+    def _read_on(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA query_only=ON")
         while (job := self._reads.get()) is not None:
             self._look(connection, job)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from agentvine.store.database import unavailable
 from agentvine.store.unit import Dialect, Row, Unit, for_sqlite
 
 BUSY_SECONDS = 5.0
@@ -28,6 +29,14 @@ def connect(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connec
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+def opened(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """As `connect`. Raises `Unavailable` if the file cannot be opened."""
+    try:
+        return connect(path, busy_seconds=busy_seconds)
+    except sqlite3.OperationalError as error:
+        raise unavailable(f"cannot open the database {path}: {error}") from error
 
 
 def copy_database(source: Path, target: Path) -> None:

@@ -6,12 +6,14 @@ savepoint of its own.
 
 import sqlite3
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 from agentvine.domain.errors import Unavailable
 from agentvine.kit.logs import logger
-from agentvine.store.database import Job, unavailable
-from agentvine.store.sqlite_connection import SqliteUnit, connect
+from agentvine.store.database import Job
+from agentvine.store.sqlite_connection import SqliteUnit, opened
 from agentvine.store.sqlite_disk import Disk
 from agentvine.store.turns import Turns
 
@@ -19,7 +21,8 @@ _log = logger("store")
 
 
 class _Spoilt(Exception):
-    """A work has raised after it had written, among others in one transaction, or has taken the transaction along."""
+    """A work has raised after it had written, among others in one transaction, or has taken the transaction along. Or
+    there is no time left for the rest."""
 
 
 class Writer:
@@ -34,24 +37,27 @@ class Writer:
         self._busy_seconds = self._patience = busy_seconds
         self._turns = Turns(path)
         try:
-            self._connection = connect(path, busy_seconds=busy_seconds)
-        except sqlite3.OperationalError as error:
+            self._connection = opened(path, busy_seconds)
+        except Unavailable:
             self._turns.close()
-            raise unavailable(f"cannot open the database {path}: {error}") from error
+            raise
 
     def close(self) -> None:
         self._connection.close()
         self._turns.close()
 
-    def run_at_once(self, jobs: Sequence[Job]) -> bool:
+    def run_at_once(self, jobs: Sequence[Job], seconds: float) -> bool:
         """Run works in a transaction without waiting for anybody; the commit is left to `commit`.
 
-        False, and nothing has happened, if others are writing or it did not go smoothly.
+        False, and nothing has happened, if others are writing, it did not go smoothly, or after so many seconds not all
+        had begun.
         """
+        give_up = monotonic() + seconds
         try:
             self._begin(0.0)
-            self._run(jobs, isolated=False)
-        except (Unavailable, sqlite3.Error, _Spoilt):
+            self._run(jobs, isolated=False, begin_until=give_up)
+        except Exception as error:  # noqa: BLE001  whatever it is, `run` meets it again, and tells the callers
+            self._disk.explained(error)
             self._rollback()
             self._turns.give()
             return False
@@ -65,7 +71,7 @@ class Writer:
                 self._run(jobs, isolated=False)
             except _Spoilt:  # rare: most of what is refused is refused before it writes anything
                 self._rollback()
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._begin(self._busy_seconds)
                 self._run(jobs, isolated=True)
         except Exception as error:  # noqa: BLE001  whatever it is, the callers are waiting for it
             self._give_up(jobs, error)
@@ -74,8 +80,10 @@ class Writer:
         """Commit what was run, then let others write. What goes wrong is noted with each."""
         try:
             self._disk.check()
-            if self._connection.in_transaction:
-                self._connection.execute("COMMIT" if any(job.error is None for job in jobs) else "ROLLBACK")
+            if any(job.error is None for job in jobs):
+                self._connection.execute("COMMIT")
+            elif self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
         except Exception as error:  # noqa: BLE001  whatever it is, the callers are waiting for it
             self._give_up(jobs, error)
         finally:
@@ -87,10 +95,14 @@ class Writer:
         if self._patience != seconds:
             self._connection.execute(f"PRAGMA busy_timeout={seconds * 1000:.0f}")
             self._patience = seconds
+        if self._connection.in_transaction:  # the last one could not be rolled back
+            self._connection.execute("ROLLBACK")
         self._connection.execute("BEGIN IMMEDIATE")
 
-    def _run(self, jobs: Sequence[Job], *, isolated: bool) -> None:
+    def _run(self, jobs: Sequence[Job], *, isolated: bool, begin_until: float = inf) -> None:
         for job in jobs:
+            if monotonic() > begin_until:
+                raise _Spoilt
             wrote = self._attempt(job, isolated=isolated)
             ended = not self._connection.in_transaction
             if ended and isolated:
@@ -125,4 +137,5 @@ class Writer:
         try:
             self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
+            self._disk.explained(error)
             _log.error("rollback failed", error=str(error))

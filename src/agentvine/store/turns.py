@@ -51,11 +51,11 @@ class Turns:
             self._nap.wait(_NAP_SECONDS)
 
     def _has_it(self) -> bool:
-        if not lock(self._handle):
-            return False
-        if is_at(self._path, self._handle):
-            return True
         try:
+            if not lock(self._handle):
+                return False
+            if is_at(self._path, self._handle):
+                return True
             gone, self._handle = self._handle, open_lock(self._path)  # somebody removed it
         except OSError as error:
             raise unavailable(f"cannot lock {self._path}: {error.strerror}") from error
