@@ -14,6 +14,7 @@ from agentvine.domain.retry import FailureReason
 from agentvine.domain.work_order import OrderStatus
 from agentvine.domain.worker import WorkerStatus
 from agentvine.server.reaper import Reaper
+from agentvine.server.terms import Terms
 from agentvine.store import rounds
 from agentvine.testing.cast import Hand, a_task, a_worker
 from agentvine.testing.clock import ManualClock
@@ -124,6 +125,29 @@ async def test_one_that_cannot_know_how_long_none_was_there_gives_every_lease_it
         await trouble(clock, first)
     async with server() as again:
         assert await ends(again, claimed) == again.terms.lease_seconds
+
+
+async def test_with_short_leases_less_time_is_trusted(database_url: str, tmp_path: Path, clock: ManualClock) -> None:
+    """A worker of a third of a lease ago may not yet have had a second chance to renew."""
+    server = partial(in_process_site, database_url, tmp_path, Terms(lease_seconds=9.0), clock)
+    async with server() as first:
+        _, claimed = await held(first)
+        await first.pass_time(4)
+    clock.advance(3.5)
+    async with server() as again:
+        assert await ends(again, claimed) == again.terms.lease_seconds
+
+
+async def test_a_clock_that_jumps_gives_every_lease_its_time_whoever_else_is_there(
+    site: InProcessSite, server: Opens
+) -> None:
+    _, claimed = await held(site)
+    async with server() as other:
+        await site.pass_time(4)
+        await other.reaper.sweep()
+        site.clock.set_back(-(site.terms.clock_jump_seconds + 1))
+        await site.reaper.sweep()
+        assert await ends(site, claimed) == site.terms.lease_seconds
 
 
 async def test_the_clocks_of_two_servers_may_differ_by_seconds(server: Opens, clock: ManualClock) -> None:

@@ -1,4 +1,4 @@
-"""What every database is to its callers: hand in a unit of work, await its result. The work itself runs in a thread."""
+"""What every database is to its callers: hand in a unit of work, await its result. Where it runs is their affair."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -41,7 +41,8 @@ class Job:
 
 
 class Database(ABC):
-    """A database that is open. Methods are called from an event loop; the work runs in a thread.
+    """A database that is open. Methods are called from an event loop. The work runs in a thread; a brief one may run in
+    the loop's.
 
     What a work raises is raised here, and then it has changed nothing. Besides, both methods raise `Unavailable` when
     the database cannot be reached, is locked, full or too busy. If the connection breaks in the very moment of the

@@ -129,6 +129,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Work(Protocol[T_co]):
-    """A plain function of a unit; run in a thread, perhaps more than once."""
+    """A plain function of a unit; run in any thread, perhaps more than once."""
 
     def __call__(self, unit: Unit, /) -> T_co: ...
