@@ -32,10 +32,8 @@ async def measure(rounds: int) -> list[Figure]:
     return [
         Figure("claim+complete, 1 worker", median(ones), "pairs/s", ones, aim=None, against=limit, peer="raw SQLite"),
         Figure("claim+complete, 16 workers", median(sixteens), "pairs/s", sixteens, ">= 1500", limit, "raw SQLite"),
-        Figure("16 workers, two server processes", median(shared), "pairs/s", shared, ">= 1500", limit, "raw SQLite"),
-        Figure(
-            "16 workers, each pair in two requests", median(apart), "pairs/s", apart, ">= 1500", limit, "raw SQLite"
-        ),
+        Figure("16 workers, two server processes", median(shared), "pairs/s", shared, None, limit, "raw SQLite"),
+        Figure("16 workers, each pair in two requests", median(apart), "pairs/s", apart, None, limit, "raw SQLite"),
         Figure("raw SQLite, one connection, two commits a pair", limit, "pairs/s", limits),
     ]
 
