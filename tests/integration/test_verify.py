@@ -27,7 +27,7 @@ FEATURE = {
     "test_b.py": "import app\n\ndef test_b():\n    assert app.two() == 2\n",
 }
 GOOD = "def test_d():\n    assert 2 > 1\n"
-BASE = {"pytest.ini": "[pytest]\n", "code.py": "x = 1\n", "test_a.py": PASSING}
+BASE = {"pytest.ini": "[pytest]\n", "shop.py": "x = 1\n", "test_a.py": PASSING}
 
 
 @dataclass
@@ -122,24 +122,24 @@ async def test_files_that_steer_the_tests_are_the_base_s(tmp_path: Path) -> None
 
 
 async def test_no_tests_are_not_passed_tests(tmp_path: Path) -> None:
-    c = await court(tmp_path, {"pytest.ini": "[pytest]\n", "conftest.py": "", "code.py": ""})
-    evidence = await c.judge(TaskType.FEATURE, {"code.py": "x = 1\n"})
+    c = await court(tmp_path, {"pytest.ini": "[pytest]\n", "conftest.py": "", "shop.py": ""})
+    evidence = await c.judge(TaskType.FEATURE, {"shop.py": "x = 1\n"})
     assert "no tests were found by `python3 -m pytest -q" in why(evidence)
     assert "add tests that it finds, or say how they are run in .agentvine.toml" in why(evidence)
 
 
 async def test_a_repository_without_tests_gets_its_first(tmp_path: Path) -> None:
-    c = await court(tmp_path, {"code.py": "x = 1\n"})
-    evidence = await c.judge(TaskType.TEST, {"tests/test_code.py": "def test_x():\n    assert 2 > 1\n"})
+    c = await court(tmp_path, {"shop.py": "x = 1\n"})
+    evidence = await c.judge(TaskType.TEST, {"tests/test_shop.py": "def test_x():\n    assert 2 > 1\n"})
     assert evidence.passed, why(evidence)
     assert any("the base has no tests" in remark for remark in evidence.not_checked)
 
 
 async def test_code_under_the_cover_of_a_move_is_seen(tmp_path: Path) -> None:
     c = await court(tmp_path, BASE)
-    evidence = await c.judge(TaskType.DOCS, {"code.py": None, "docs/code.md": "x = 1\n"})
-    assert "code.py" in why(evidence)
-    assert await changed_paths(c.mirror, c.base, evidence.head_sha or "") == ("code.py", "docs/code.md")
+    evidence = await c.judge(TaskType.DOCS, {"shop.py": None, "docs/shop.md": "x = 1\n"})
+    assert "shop.py" in why(evidence)
+    assert await changed_paths(c.mirror, c.base, evidence.head_sha or "") == ("docs/shop.md", "shop.py")
 
 
 async def test_tests_that_do_not_end_are_ended(tmp_path: Path) -> None:
@@ -179,10 +179,10 @@ async def test_a_base_that_cannot_be_set_up_is_nobody_s_result(tmp_path: Path) -
 
 
 async def test_a_result_that_breaks_the_set_up_is_told_so(tmp_path: Path) -> None:
-    said = "[setup]\ncommand = 'test -f code.py'\n"
+    said = "[setup]\ncommand = 'test -f shop.py'\n"
     c = await court(tmp_path, {**BASE, ".agentvine.toml": said})
-    evidence = await c.judge(TaskType.FEATURE, {"code.py": None, "test_b.py": PASSING})
-    assert "the set-up `sh -c test -f code.py` ended with 1" in why(evidence)
+    evidence = await c.judge(TaskType.FEATURE, {"shop.py": None, "test_b.py": PASSING})
+    assert "the set-up `sh -c test -f shop.py` ended with 1" in why(evidence)
     assert "on the base it works" in why(evidence)
 
 
@@ -204,7 +204,7 @@ async def test_a_mistake_in_its_own_file_is_said(tmp_path: Path) -> None:
 async def test_unittest_is_counted(tmp_path: Path) -> None:
     body = "class T(unittest.TestCase):\n    def test_one(self):\n        self.assertEqual(1, abs(-1))\n"
     one = f"import unittest\n\n{body}"
-    c = await court(tmp_path, {"code.py": "", "tests/__init__.py": "", "tests/test_one.py": one})
+    c = await court(tmp_path, {"shop.py": "", "tests/__init__.py": "", "tests/test_one.py": one})
     evidence = await c.judge(TaskType.TEST, {"tests/test_two.py": one.replace("one", "two")})
     assert evidence.passed, why(evidence)
     assert evidence.tests_after is not None
@@ -253,7 +253,7 @@ async def test_a_refactoring_keeps_what_others_use_unless_asked(tmp_path: Path) 
 
 async def test_how_tests_are_run_may_be_said_where_there_were_none(tmp_path: Path) -> None:
     settings = "[pytest]\ntestpaths = here\n"
-    c = await court(tmp_path / "without", {"code.py": "x = 1\n"})
+    c = await court(tmp_path / "without", {"shop.py": "x = 1\n"})
     evidence = await c.judge(TaskType.TEST, {"pytest.ini": settings, "here/test_d.py": GOOD})
     assert "no test was weakened" not in why(evidence)
     c = await court(tmp_path / "with", BASE)
@@ -262,10 +262,10 @@ async def test_how_tests_are_run_may_be_said_where_there_were_none(tmp_path: Pat
 
 
 async def test_a_refactoring_cannot_bring_its_own_judges(tmp_path: Path) -> None:
-    judged = {"pytest.ini": "[pytest]\npythonpath = .\n", "code.py": "def f():\n    return 1\n"}
-    tests = "from code_ import f\n\n\ndef test_f():\n    assert f() == 1\n"
-    c = await court(tmp_path, {**judged, "code_.py": judged["code.py"], "tests/test_f.py": tests})
-    changed = {"code_.py": "def f():\n    return 2\n", "tests/test_f.py": tests.replace("== 1", "== 2")}
+    judged = {"pytest.ini": "[pytest]\npythonpath = .\n", "shop.py": "def f():\n    return 1\n"}
+    tests = "from shop_ import f\n\n\ndef test_f():\n    assert f() == 1\n"
+    c = await court(tmp_path, {**judged, "shop_.py": judged["shop.py"], "tests/test_f.py": tests})
+    changed = {"shop_.py": "def f():\n    return 2\n", "tests/test_f.py": tests.replace("== 1", "== 2")}
     evidence = await c.judge(TaskType.REFACTOR, changed)
     assert [check.name for check in failing(evidence)] == ["the base's own tests pass on the result", CHECK]
 
@@ -274,12 +274,12 @@ async def test_a_link_in_the_base_leads_no_write_astray(tmp_path: Path) -> None:
     """The tests of the result are laid over the base's code by git's index, not by writing into a checkout."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    repository = {"pytest.ini": "[pytest]\n", "code.py": "x = 1\n"}
+    repository = {"pytest.ini": "[pytest]\n", "shop.py": "x = 1\n"}
     c = await court(tmp_path, repository)
     (c.repository.path / "tests").symlink_to(outside)
     c.base = await c.repository.commit({})
     (c.repository.path / "tests").unlink()
-    evidence = await c.judge(TaskType.BUGFIX, {"tests/test_x.py": "from code import x\n", "code.py": "x = 2\n"})
+    evidence = await c.judge(TaskType.BUGFIX, {"tests/test_x.py": "from shop import x\n", "shop.py": "x = 2\n"})
     assert list(outside.iterdir()) == []
     assert not evidence.passed
 

@@ -37,8 +37,10 @@ class Server:
 async def outside(server: Server) -> AsyncIterator[Server]:
     listening = await asyncio.start_server(server.attend, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
-    async with listening:
+    try:
         yield server
+    finally:
+        listening.close()  # only: since Python 3.12 a server that is left as a context waits for its connections
 
 
 @asynccontextmanager

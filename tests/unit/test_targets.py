@@ -14,7 +14,7 @@ from agentvine.worker.sandbox.targets import AllowList, InvalidTarget, Target, i
         ("Index.Example.:443", "index.example", 443),
         ("10.0.0.1:80", "10.0.0.1", 80),
         ("[2001:DB8::1]:443", "2001:db8::1", 443),
-        ("[::ffff:127.0.0.1]:1", "::ffff:7f00:1", 1),
+        ("[::ffff:127.0.0.1]:1", f"{ip_address('::ffff:7f00:1')}", 1),  # written in another way since Python 3.13
         ("my_host.local:65535", "my_host.local", 65535),
         ("localhost:80", "localhost", 80),
         ("xn--x.example:443", "xn--x.example", 443),
